@@ -1,0 +1,1 @@
+"""What decides about text: no transport, no metrics, no environment."""

@@ -1,0 +1,63 @@
+"""The seams: what a guard and a scorer promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from guards.normalize import NormalizedText
+from guards.types import Finding, ModelIdentity, Span, Stage, TextScores
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreInput:
+    """One text to score.
+
+    `prompt` alone asks for the heads that judge requests; with `response`, for the heads that
+    judge a response to that prompt.
+    """
+
+    prompt: NormalizedText
+    response: NormalizedText | None = None
+
+
+class Scorer(Protocol):
+    """Turns texts into head outputs; all inputs of one call are submitted together."""
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    @property
+    def heads(self) -> Sequence[str]: ...
+
+    async def score(self, inputs: Sequence[ScoreInput], deadline: float) -> tuple[TextScores, ...]:
+        """One TextScores per input, in order. `deadline` is in `time.monotonic()` seconds.
+
+        Raises DeadlineExceeded, Overloaded or ScoringError.
+        """
+        ...
+
+
+class Subject(Protocol):
+    """One text under judgement: the new turns of a request, or one candidate."""
+
+    stage: Stage
+    text: NormalizedText
+
+    async def scores(self) -> TextScores:
+        """The reward model's scores: one submission, shared by every guard that asks."""
+        ...
+
+    def spans(self, start: int, end: int) -> tuple[Span, ...]:
+        """Where code points [start, end) of `text.original` lie in the caller's messages."""
+        ...
+
+
+class Guard(Protocol):
+    """Judges one text. Raising is allowed: the caller applies the guard's fail mode."""
+
+    name: str
+    uses_scores: bool
+
+    async def evaluate(self, subject: Subject) -> tuple[Finding, ...]: ...

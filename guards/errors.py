@@ -1,0 +1,119 @@
+"""Every error the product raises on purpose.
+
+WardgateError
+├── InvalidInput            the caller sent something wrong; carries field violations
+│   └── TooLarge            a size limit was passed
+├── UnknownName             no policy, model, head or guard of that name; says which exist
+├── PreconditionFailed      the name exists, but not as asked (a policy version that is gone)
+├── ConfigError             a configuration or policy file is wrong; refused before serving
+├── ModelError              a model is missing, damaged or does not match its manifest
+├── Unauthenticated         no or wrong credentials
+├── Overloaded              admission refused; carries when to try again
+├── DeadlineExceeded        time ran out, or too little is left
+├── Unavailable             not ready, stopping, or a dependency is down
+│   └── BackendError        the wrapped model failed; `kind` is one of a closed set
+├── ScoringError            the forward of a batch failed
+└── GuardError              a guard could not judge
+
+`service/interceptors.py` holds the one table from these to gRPC status codes.
+Messages name the thing and the mend, and never repeat the caller's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class WardgateError(Exception):
+    """The root; `reason` is a stable, low-cardinality code for metrics and ErrorInfo."""
+
+    reason = "INTERNAL"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    field: str  # a path such as "messages[0].parts[1].text"
+    description: str
+
+
+class InvalidInput(WardgateError):
+    reason = "INVALID_INPUT"
+
+    def __init__(self, message: str, violations: Sequence[FieldViolation] = ()) -> None:
+        super().__init__(message)
+        self.violations = tuple(violations)
+
+
+class TooLarge(InvalidInput):
+    reason = "TOO_LARGE"
+
+
+class UnknownName(WardgateError):
+    reason = "UNKNOWN_NAME"
+
+    def __init__(self, kind: str, name: str, known: Sequence[str]) -> None:
+        listed = ", ".join(sorted(known)) or "none"
+        super().__init__(f"there is no {kind} of that name; known: {listed}")
+        self.kind = kind
+        self.name = name
+        self.known = tuple(known)
+
+
+class PreconditionFailed(WardgateError):
+    reason = "PRECONDITION_FAILED"
+
+    def __init__(self, message: str, *, kind: str, subject: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.subject = subject
+
+
+class ConfigError(WardgateError):
+    reason = "CONFIG"
+
+
+class ModelError(WardgateError):
+    reason = "MODEL"
+
+
+class Unauthenticated(WardgateError):
+    reason = "UNAUTHENTICATED"
+
+
+class Overloaded(WardgateError):
+    reason = "OVERLOADED"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(WardgateError):
+    reason = "DEADLINE_EXCEEDED"
+
+
+class Unavailable(WardgateError):
+    reason = "UNAVAILABLE"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class BackendError(Unavailable):
+    """`kind`: unreachable, timeout, rate_limited, unauthorized, bad_request, server_error, bad_reply."""
+
+    reason = "BACKEND"
+
+    def __init__(self, message: str, kind: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, retry_after_s)
+        self.kind = kind
+
+
+class ScoringError(WardgateError):
+    reason = "SCORING"
+
+
+class GuardError(WardgateError):
+    reason = "GUARD"

@@ -1,0 +1,1 @@
+"""Reward models: one encoder, several scalar heads, calibrated."""

@@ -1,0 +1,1 @@
+"""What runs a reward model's forward pass: one file per engine."""

@@ -1,0 +1,1 @@
+"""Guards that need no model: one file each."""

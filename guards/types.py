@@ -1,0 +1,251 @@
+"""The nouns everybody shares. Frozen; free of transport, models and metrics.
+
+Scores: `reward` is a raw logit in (-inf, inf), higher is better. `risk` is a calibrated
+P(unsafe) in [0, 1], higher is worse. Offsets count Unicode code points of the text as the
+caller sent it, end exclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+
+class Role(Enum):
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+class Stage(Enum):
+    """The side of the exchange a guard judges."""
+
+    REQUEST = "request"
+    RESPONSE = "response"
+
+
+class Action(IntEnum):
+    """What a policy does about a finding; a larger value outranks a smaller one."""
+
+    ALLOW = 1
+    FLAG = 2
+    REDACT = 3
+    REPLACE = 4
+    REGENERATE = 5
+    ESCALATE = 6
+    BLOCK = 7
+
+    @property
+    def withholds(self) -> bool:
+        """Whether the judged content must not reach the other side as it is or redacted."""
+        return self >= Action.REPLACE
+
+
+class Enforcement(Enum):
+    ENFORCED = "enforced"
+    SHADOW = "shadow"
+
+
+class Cause(Enum):
+    """Why a decision has its action: never merge a policy's verdict with a failure."""
+
+    POLICY = "policy"
+    GUARD_FAILURE = "guard_failure"
+    INCOMPLETE_COVERAGE = "incomplete_coverage"
+
+
+class GuardStatus(Enum):
+    OK = "ok"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    SKIPPED = "skipped"
+
+
+class FailMode(Enum):
+    CLOSED = "closed"
+    OPEN = "open"
+
+
+class Scope(Enum):
+    """Which messages the request guards judge."""
+
+    NEW_TURNS = "new_turns"
+    WHOLE_CONVERSATION = "whole_conversation"
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    call_id: str
+    name: str
+    arguments: str  # JSON text as the model wrote it
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    call_id: str
+    content: str
+
+
+Part = TextPart | ToolCall | ToolResult
+
+
+def part_text(part: Part) -> str:
+    """The text of a part that guards judge and spans point into."""
+    match part:
+        case TextPart(text):
+            return text
+        case ToolCall(_, _, arguments):
+            return arguments
+        case ToolResult(_, content):
+            return content
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    parts: tuple[Part, ...]
+    name: str = ""
+
+    @property
+    def text(self) -> str:
+        return "\n".join(part_text(part) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One response to judge, from the caller's model or from ours."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(part_text(part) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Code points [start, end) of the text of one part of one message.
+
+    `message` indexes the request's messages, or is the candidate's index on the response side.
+    """
+
+    message: int
+    part: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing a guard found. `risk` and `threshold` are probabilities in [0, 1].
+
+    A rule that matches or does not has risk 1.0 and threshold 1.0; `raw_reward` is None unless
+    a reward head produced the finding. `replacement` is what a REDACT writes over each span.
+    """
+
+    rule: str
+    category: str
+    action: Action
+    risk: float = 1.0
+    threshold: float = 1.0
+    raw_reward: float | None = None
+    spans: tuple[Span, ...] = ()
+    replacement: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardResult:
+    """The outcome of one guard on one text; present in every reply, also when it failed."""
+
+    guard: str
+    stage: Stage
+    status: GuardStatus
+    findings: tuple[Finding, ...] = ()
+    enforcement: Enforcement = Enforcement.ENFORCED
+    fail_mode_applied: FailMode | None = None  # set only when status is ERROR or TIMEOUT
+    error_type: str = ""  # low cardinality, e.g. "timeout"; never a message
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of the text the reward model saw. Tokens exclude special tokens and overlap."""
+
+    tokens_total: int = 0
+    tokens_scored: int = 0
+    windows: int = 0
+
+    @property
+    def complete(self) -> bool:
+        return self.tokens_scored >= self.tokens_total
+
+    def __add__(self, other: Coverage) -> Coverage:
+        return Coverage(
+            self.tokens_total + other.tokens_total,
+            self.tokens_scored + other.tokens_scored,
+            self.windows + other.windows,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HeadScore:
+    """What one head says of one text: the worst of its windows.
+
+    `start`, `end`: code points of that window in the text that was scored, before normalization.
+    """
+
+    head: str
+    reward: float
+    risk: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTiming:
+    """Seconds. `queue_s` and `forward_s` are the slowest of the text's windows."""
+
+    tokenize_s: float = 0.0
+    queue_s: float = 0.0
+    forward_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TextScores:
+    """Every head that applies to one text, by head name."""
+
+    heads: Mapping[str, HeadScore]
+    coverage: Coverage
+    timing: ScoreTiming = field(default_factory=ScoreTiming)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a policy made of the findings."""
+
+    action: Action
+    would_action: Action  # with every shadow guard and shadow policy enforced
+    enforcement: Enforcement
+    cause: Cause
+    reason_code: str  # stable, low cardinality, without content
+    safe_message: str = ""  # for the end user; empty unless content is withheld
+    findings: tuple[Finding, ...] = ()
+    redactions: tuple[tuple[Span, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which reward model scored: digest is the sha256 of its manifest."""
+
+    name: str
+    version: str
+    digest: str
+    calibration: str
+    normalizer: str

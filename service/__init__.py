@@ -1,0 +1,1 @@
+"""What runs, listens, waits and remembers."""

@@ -1,0 +1,1 @@
+"""The wrapped, deployed model: one file per way to reach it."""
