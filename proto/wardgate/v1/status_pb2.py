@@ -23,15 +23,34 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18wardgate/v1/status.proto\x12\x0bwardgate.v1\x1a\x19google/protobuf/any.proto\"R\n\nItemStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Anyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18wardgate/v1/status.proto\x12\x0bwardgate.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\"R\n\nItemStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"\x84\x01\n\nBadRequest\x12@\n\x10\x66ield_violations\x18\x01 \x03(\x0b\x32&.wardgate.v1.BadRequest.FieldViolation\x1a\x34\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\x96\x01\n\x13PreconditionFailure\x12>\n\nviolations\x18\x01 \x03(\x0b\x32*.wardgate.v1.PreconditionFailure.Violation\x1a?\n\tViolation\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"`\n\x0cResourceInfo\x12\x15\n\rresource_type\x18\x01 \x01(\t\x12\x15\n\rresource_name\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\";\n\tRetryInfo\x12.\n\x0bretry_delay\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x94\x01\n\tErrorInfo\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64omain\x18\x02 \x01(\t\x12\x36\n\x08metadata\x18\x03 \x03(\x0b\x32$.wardgate.v1.ErrorInfo.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wardgate.v1.status_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ITEMSTATUS']._serialized_start=68
-  _globals['_ITEMSTATUS']._serialized_end=150
+  _globals['_ERRORINFO_METADATAENTRY']._loaded_options = None
+  _globals['_ERRORINFO_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_ITEMSTATUS']._serialized_start=100
+  _globals['_ITEMSTATUS']._serialized_end=182
+  _globals['_BADREQUEST']._serialized_start=185
+  _globals['_BADREQUEST']._serialized_end=317
+  _globals['_BADREQUEST_FIELDVIOLATION']._serialized_start=265
+  _globals['_BADREQUEST_FIELDVIOLATION']._serialized_end=317
+  _globals['_PRECONDITIONFAILURE']._serialized_start=320
+  _globals['_PRECONDITIONFAILURE']._serialized_end=470
+  _globals['_PRECONDITIONFAILURE_VIOLATION']._serialized_start=407
+  _globals['_PRECONDITIONFAILURE_VIOLATION']._serialized_end=470
+  _globals['_RESOURCEINFO']._serialized_start=472
+  _globals['_RESOURCEINFO']._serialized_end=568
+  _globals['_RETRYINFO']._serialized_start=570
+  _globals['_RETRYINFO']._serialized_end=629
+  _globals['_ERRORINFO']._serialized_start=632
+  _globals['_ERRORINFO']._serialized_end=780
+  _globals['_ERRORINFO_METADATAENTRY']._serialized_start=733
+  _globals['_ERRORINFO_METADATAENTRY']._serialized_end=780
 # @@protoc_insertion_point(module_scope)
