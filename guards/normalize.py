@@ -24,6 +24,16 @@ _MAX_MARKS = 16  # per base; canonical reordering is quadratic in it
 _MAX_GENERIC_MARKS = 2  # uncomposed accents per base; more is "zalgo"
 
 
+def _marks() -> str:
+    """All combining marks, and the two kana marks that decompose to one."""
+    codes = [code for code in range(0x300, 0x1F000) if unicodedata.category(chr(code))[0] == "M"]
+    return "".join(f"\\U{code:08x}" for code in (*codes, 0xFF9E, 0xFF9F))
+
+
+# The body of a character class; words of many scripts are letters and these.
+COMBINING_MARKS = _marks()
+
+
 @dataclass(frozen=True, slots=True)
 class NormalizedText:
     """`text` is what guards judge; `original` is what the caller sent.
@@ -68,7 +78,7 @@ def normalize(text: str) -> NormalizedText:
     return NormalizedText(text, draft.text, draft.hidden, draft.folded, draft.starts, draft.ends)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made by the ten thousand, and freezing doubles the cost
 class _Edit:
     """Write `text` over code points [start, end); what it adds to the two counts.
 
@@ -121,16 +131,10 @@ def _ranges(*ranges: tuple[int, int]) -> str:
     return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)
 
 
-def _marks() -> str:
-    """A character class body of all combining marks, and the two kana marks that decompose to one."""
-    codes = [code for code in range(0x300, 0x1F000) if unicodedata.category(chr(code))[0] == "M"]
-    return "".join(f"\\U{code:08x}" for code in (*codes, 0xFF9E, 0xFF9F))
-
-
 _PLAIN_ASCII = re.compile(r"[\n\t -~]*")
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
 _WORD = re.compile(r"[^\W_]+")
-_MARK_RUN = re.compile(f"[{_marks()}]{{{_MAX_MARKS},}}")
+_MARK_RUN = re.compile(f"[{COMBINING_MARKS}]{{{_MAX_MARKS},}}")
 # Accents of no script in particular, the kind that is stacked or struck through letters for effect.
 _GENERIC = _ranges((0x300, 0x36F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F))
 _GENERIC_RUN = re.compile(f"[{_GENERIC}]+")
@@ -303,7 +307,7 @@ def _fold_latin(text: str) -> Iterator[_Edit]:
         yield _Edit(match.start(), match.end(), LATIN_LOOKALIKES[match[0]], folded=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Word:
     start: int
     text: str
