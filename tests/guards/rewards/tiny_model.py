@@ -1,0 +1,100 @@
+"""A tiny reward model of this family, built here: no download and no real weights needed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import WordPiece
+from transformers import BertConfig, BertModel
+
+from guards.normalize import NORMALIZER_VERSION
+from guards.rewards.manifest import (
+    HEADS_FILE,
+    Calibration,
+    EncoderSpec,
+    HeadSpec,
+    Manifest,
+    PoolingSpec,
+    WindowSpec,
+    file_sha256,
+    save_manifest,
+)
+from guards.rewards.torch_model import RewardHead, feature_width
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-[]"
+WIDTH = 32
+WINDOW = WindowSpec(size=12, overlap=3, context=5)
+POOLING = PoolingSpec(layers=(2, 1), kinds=("mean", "max", "first"), token_types=True)
+
+
+@dataclass(frozen=True)
+class TinyModel:
+    artefact_dir: Path
+    encoder_dir: Path
+
+
+def write_tokenizer(path: Path) -> None:
+    """Single letters as word pieces, with the truncation and padding that the real file asks for."""
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *LETTERS, *("##" + letter for letter in LETTERS)]
+    pieces = WordPiece({token: row for row, token in enumerate(vocabulary)}, unk_token="[UNK]")
+    tokenizer = Tokenizer(pieces)
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+    tokenizer.enable_truncation(max_length=8)
+    tokenizer.enable_padding(length=8)
+    tokenizer.save(str(path))
+
+
+def write_encoder(encoder_dir: Path) -> None:
+    encoder_dir.mkdir(parents=True)
+    write_tokenizer(encoder_dir / "tokenizer.json")
+    config = BertConfig(
+        vocab_size=4 + 2 * len(LETTERS),
+        hidden_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        architectures=["BertModel"],
+    )
+    torch.manual_seed(0)
+    encoder = BertModel(config, add_pooling_layer=False)
+    save_file(encoder.state_dict(), encoder_dir / "model.safetensors")
+    (encoder_dir / "config.json").write_text(json.dumps(config.to_dict()))
+
+
+def write_artefact(artefact_dir: Path, encoder_dir: Path) -> None:
+    artefact_dir.mkdir(parents=True)
+    torch.manual_seed(1)
+    pooled = len(POOLING.layers) * len(POOLING.kinds) * WIDTH
+    heads = {
+        "request_risk": RewardHead(feature_width(pooled, "prompt"), 8),
+        "response_reward": RewardHead(feature_width(pooled, "exchange"), 8),
+    }
+    tensors = {f"{name}.{key}": value for name, head in heads.items() for key, value in head.state_dict().items()}
+    save_file(tensors, artefact_dir / HEADS_FILE)
+    calibration = Calibration(method="platt", a=2.0, b=-0.5, id="tiny")
+    manifest = Manifest(
+        name="tiny",
+        version="1",
+        encoder=EncoderSpec(
+            source="test:tiny",
+            sha256=file_sha256(encoder_dir / "model.safetensors"),
+            tokenizer_sha256=file_sha256(encoder_dir / "tokenizer.json"),
+        ),
+        window=WINDOW,
+        pooling=POOLING,
+        normalizer=NORMALIZER_VERSION,
+        heads=(
+            HeadSpec(name="request_risk", input="prompt", calibration=calibration),
+            HeadSpec(name="response_reward", input="exchange", calibration=calibration),
+        ),
+        heads_sha256=file_sha256(artefact_dir / HEADS_FILE),
+    )
+    save_manifest(manifest, artefact_dir)
