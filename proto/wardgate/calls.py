@@ -1,0 +1,155 @@
+"""What each method of the clients sends and expects: the part that blocking and asyncio callers share.
+
+The signatures here are the methods' signatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import grpc
+from google.protobuf.message import Message as ProtobufMessage
+from google.protobuf.wrappers_pb2 import Int32Value, StringValue
+
+from wardgate.channel import SERVICE
+from wardgate.errors import WardgateError
+from wardgate.requests import Conversation, Response, Scope, check_request, generate_request
+from wardgate.v1.conversation_pb2 import CallContext
+from wardgate.v1.guardrail_pb2 import (
+    BatchCheckRequest,
+    BatchCheckResponse,
+    CheckRequest,
+    CheckResponse,
+    GenerateResponse,
+)
+
+Result = TypeVar("Result")
+
+_SERVING = 1  # of grpc.health.v1.HealthCheckResponse.ServingStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Result]):
+    """One call to make. `timeout` is in seconds; None takes the client's, of which `generates` chooses one.
+
+    `answers` are the results that stand for a status code, instead of an error.
+    """
+
+    path: str
+    request: ProtobufMessage = field(repr=False)
+    decode: Callable[[bytes], Result]
+    timeout: float | None
+    generates: bool = False
+    answers: Mapping[grpc.StatusCode, Result] = field(default_factory=dict)
+
+    def answer(self, error: grpc.RpcError) -> Result:
+        """The result that the error stands for. Raises WardgateError when there is none."""
+        if error.code() in self.answers:
+            return self.answers[error.code()]
+        raise WardgateError.from_rpc_error(error) from error
+
+
+def check(
+    messages: Conversation,
+    *,
+    response: Response | None = None,
+    responses: Iterable[Response] = (),
+    policy: str = "",
+    context: CallContext | Mapping[str, str] | None = None,
+    scope: Scope = "",
+    scores: bool = False,
+    request_id: str = "",
+    timeout: float | None = None,
+) -> Call[CheckResponse]:
+    """Judges messages, and responses to them if there are any; a text is the user's.
+
+    `policy` is a name or "name@version"; empty leaves it to the server. With `scores`, the reply holds every head's.
+    `timeout` is in seconds. Raises WardgateError.
+    """
+    request = check_request(
+        messages,
+        response=response,
+        responses=responses,
+        policy=policy,
+        context=context,
+        scope=scope,
+        scores=scores,
+        request_id=request_id,
+    )
+    return Call(f"/{SERVICE}/Check", request, CheckResponse.FromString, timeout)
+
+
+def batch_check(
+    exchanges: Iterable[CheckRequest | Conversation], *, timeout: float | None = None
+) -> Call[BatchCheckResponse]:
+    """Judges up to 256 exchanges, each a conversation or made by `check_request`.
+
+    An item that failed has an `error`; `WardgateError.from_status` reads it. Raises WardgateError.
+    """
+    if isinstance(exchanges, str):
+        raise TypeError("a batch is a sequence of exchanges, not one text")
+    checks = [exchange if isinstance(exchange, CheckRequest) else check_request(exchange) for exchange in exchanges]
+    request = BatchCheckRequest(requests=checks)
+    return Call(f"/{SERVICE}/BatchCheck", request, BatchCheckResponse.FromString, timeout)
+
+
+def generate(
+    messages: Conversation,
+    *,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    top_k: int | None = None,
+    stop: Sequence[str] = (),
+    seed: int | None = None,
+    policy: str = "",
+    context: CallContext | Mapping[str, str] | None = None,
+    scope: Scope = "",
+    scores: bool = False,
+    request_id: str = "",
+    timeout: float | None = None,
+) -> Call[GenerateResponse]:
+    """Judges the messages, asks the wrapped model, judges its response. What is None takes the server's default.
+
+    The reply's `message` may be shown: it is redacted, or the safe message, if need be. Raises WardgateError.
+    """
+    request = generate_request(
+        messages,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        stop=stop,
+        seed=seed,
+        policy=policy,
+        context=context,
+        scope=scope,
+        scores=scores,
+        request_id=request_id,
+    )
+    return Call(f"/{SERVICE}/Generate", request, GenerateResponse.FromString, timeout, generates=True)
+
+
+def healthy(service: str = "", *, timeout: float | None = None) -> Call[bool]:
+    """Whether the server, or one service of it, says it serves; False when it cannot be reached or has none such.
+
+    Raises WardgateError for other failures, such as a refused token.
+    """
+    # grpc.health.v1 without its package: its request is one string and its response one number, as in the wrappers.
+    return Call(
+        "/grpc.health.v1.Health/Check",
+        StringValue(value=service),
+        _says_serving,
+        timeout,
+        answers={
+            grpc.StatusCode.UNAVAILABLE: False,
+            grpc.StatusCode.DEADLINE_EXCEEDED: False,
+            grpc.StatusCode.NOT_FOUND: False,
+        },
+    )
+
+
+def _says_serving(reply: bytes) -> bool:
+    return Int32Value.FromString(reply).value == _SERVING
