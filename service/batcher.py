@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 
@@ -32,7 +32,7 @@ _RETRY_AFTER_S = (0.1, 30.0)  # bounds of the hint in Overloaded
 _JOIN_S = 1.0  # given to threads to end, beyond the grace
 
 
-class BatchOutcome(Enum):
+class BatchOutcome(StrEnum):
     OK = "ok"
     RETRIED = "retried"  # failed; each of its sequences is run once more, alone
     FAILED = "failed"
