@@ -2,7 +2,8 @@
 
 WardgateError
 ├── InvalidInput            the caller sent something wrong; carries field violations
-│   └── TooLarge            a size limit was passed
+│   └── TooLarge            there is more text than is taken
+├── MessageTooLarge         the message has more bytes than are taken
 ├── UnknownName             no policy, model, head or guard of that name; says which exist
 ├── PreconditionFailed      the name exists, but not as asked (a policy version that is gone)
 ├── ConfigError             a configuration or policy file is wrong; refused before serving
@@ -47,6 +48,10 @@ class InvalidInput(WardgateError):
 
 class TooLarge(InvalidInput):
     reason = "TOO_LARGE"
+
+
+class MessageTooLarge(WardgateError):
+    reason = "MESSAGE_TOO_LARGE"
 
 
 class UnknownName(WardgateError):

@@ -43,6 +43,14 @@ class Action(IntEnum):
         return self >= Action.REPLACE
 
 
+def action_by_name(name: str) -> Action:
+    """The action a policy file calls `name`, in lower case. Raises ValueError listing the names."""
+    for action in Action:
+        if action.name.lower() == name:
+            return action
+    raise ValueError(f"no action '{name}'; one of {', '.join(a.name.lower() for a in Action)}")
+
+
 class Enforcement(Enum):
     ENFORCED = "enforced"
     SHADOW = "shadow"

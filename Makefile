@@ -1,0 +1,53 @@
+# Every command a developer needs; `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test nightly check proto bench models
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+install: $(STAMP) ## make .venv with everything pinned
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade 'pip>=25'
+	@# torch first and pinned: left to itself pip takes the CUDA build, several gigabytes
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[local,train,dev]'
+	@touch $@
+
+models: install ## fetch the embedded models into the cache (the second time: only a check)
+	$(BIN)/wardgate models pull
+
+demo: models ## start the service, send it real requests, print what it decides
+	$(BIN)/python docs/examples/demo.py
+
+test: models ## all tests but the nightly ones
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not nightly"
+
+nightly: models ## the slow tests
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m nightly
+
+check: install ## format, lint, types, layers, proto
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd proto && ../$(BIN)/buf lint
+	@# generated code must be what the .proto files give
+	rm -rf .cache/proto && mkdir -p .cache/proto
+	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=.cache/proto --pyi_out=.cache/proto \
+	  --grpc_python_out=.cache/proto proto/wardgate/v1/*.proto
+	for file in .cache/proto/wardgate/v1/*; do cmp "$$file" "proto/wardgate/v1/$$(basename $$file)" || exit 1; done
+
+proto: install ## generate code from proto/, with the oldest supported tools
+	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto --grpc_python_out=proto \
+	  proto/wardgate/v1/*.proto
+
+bench: models ## every published figure; quiet machine, about half an hour
+	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.check --out bench/results/check.json
+	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.generate --out bench/results/generate.json

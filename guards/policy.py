@@ -1,0 +1,215 @@
+"""The operator's policy: which guards on which side, their thresholds, and what failure means.
+
+A policy is one YAML file, validated whole before it serves. See docs/policies.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+
+from guards.base import Guard
+from guards.errors import ConfigError
+from guards.registry import guard_kinds
+from guards.rewards.guard import RewardGuard
+from guards.types import Action, Enforcement, FailMode, Stage
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
+EnforcementName = Literal["enforce", "shadow"]
+FailModeName = Literal["closed", "open"]
+
+_COMMON_KEYS = frozenset({"kind", "name", "enforcement", "on_error", "timeout_s"})
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OnError(_Frozen):
+    """What a guard's failure means, per kind of failure; closed withholds the content."""
+
+    timeout: FailModeName = "closed"
+    error: FailModeName = "closed"
+
+    def mode(self, error_type: str) -> FailMode:
+        return FailMode(self.timeout if error_type == "timeout" else self.error)
+
+
+class GuardSpec(_Frozen):
+    """One guard of a policy: keys common to all kinds, and the kind's own `settings`.
+
+    In the file both stand side by side.
+    """
+
+    name: Name
+    kind: str
+    enforcement: EnforcementName = "enforce"
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+    on_error: OnError = OnError()
+    settings: SerializeAsAny[BaseModel]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_settings(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "settings" in data:
+            raise ValueError("a guard is a mapping with `kind`, `name` and the kind's settings")
+        kinds = guard_kinds()
+        kind = str(data.get("kind"))
+        if kind not in kinds:
+            raise ValueError(f"no guard kind of that name; known: {', '.join(sorted(kinds))}")
+        own = {key: value for key, value in data.items() if key not in _COMMON_KEYS}
+        settings = kinds[kind].config.model_validate({"name": data.get("name"), **own})
+        return {key: data[key] for key in data if key in _COMMON_KEYS} | {"settings": settings}
+
+    @field_validator("on_error", mode="before")
+    @classmethod
+    def _one_mode_for_all(cls, value: Any) -> Any:
+        return {"timeout": value, "error": value} if isinstance(value, str) else value
+
+
+class CoverageRule(_Frozen):
+    """What to do when a text has more windows than the scorer takes."""
+
+    on_incomplete: Literal["block", "flag"] = "block"
+
+
+class GenerateRule(_Frozen):
+    """`candidates` responses are generated at once and the best by `rank_by` is chosen.
+
+    A REGENERATE verdict asks the model again, at most `max_regenerations` times, then blocks.
+    """
+
+    candidates: Annotated[int, Field(ge=1, le=8)] = 1
+    max_regenerations: Annotated[int, Field(ge=0, le=4)] = 1
+
+
+class PolicyFile(_Frozen):
+    name: Name
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    description: str = ""
+    enforcement: EnforcementName = "enforce"
+    request: tuple[GuardSpec, ...] = ()
+    response: tuple[GuardSpec, ...] = ()
+    coverage: CoverageRule = CoverageRule()
+    generate: GenerateRule = GenerateRule()
+    rank_by: str = "response_reward"
+    safe_messages: Mapping[str, str] = {"en": "I can't help with that."}
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _quote_me(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise ValueError('quote the version, as in version: "1"')
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PolicyFile:
+        if not self.request and not self.response:
+            raise ValueError("a policy without guards would allow everything; name at least one")
+        for side in (self.request, self.response):
+            names = [spec.name for spec in side]
+            if len(set(names)) != len(names):
+                raise ValueError("two guards of one side have the same name")
+        if "en" not in self.safe_messages:
+            raise ValueError('safe_messages needs "en", the fallback for every locale')
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyGuard:
+    """A guard as a policy employs it."""
+
+    guard: Guard
+    stage: Stage
+    enforcement: Enforcement
+    timeout_s: float
+    on_error: OnError
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy in force. `digest` is the sha256 of its file."""
+
+    name: str
+    version: str
+    digest: str
+    enforcement: Enforcement
+    request: tuple[PolicyGuard, ...]
+    response: tuple[PolicyGuard, ...]
+    incomplete: Action
+    candidates: int
+    max_regenerations: int
+    rank_by: str
+    safe_messages: Mapping[str, str]
+
+    def guards(self, stage: Stage) -> tuple[PolicyGuard, ...]:
+        return self.request if stage is Stage.REQUEST else self.response
+
+    def safe_message(self, locale: str) -> str:
+        """In the locale's language if the policy has it, else English."""
+        language = locale.split("-")[0].lower()
+        return self.safe_messages.get(locale) or self.safe_messages.get(language) or self.safe_messages["en"]
+
+
+def load_policy(path: Path, heads: Mapping[str, Stage]) -> Policy:
+    """Reads, validates and builds the policy in `path`.
+
+    `heads`: the reward model's heads and the side each judges. Raises ConfigError naming the file,
+    the place and the mend.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        document = PolicyFile.model_validate(yaml.safe_load(raw))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {describe(error)}") from error
+    try:
+        return _build(document, hashlib.sha256(raw).hexdigest(), heads)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def describe(error: ValidationError) -> str:
+    """Each fault of a file as `place: what`, without the values."""
+    faults = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors(include_input=False)]
+    return "; ".join(faults)
+
+
+def _build(document: PolicyFile, digest: str, heads: Mapping[str, Stage]) -> Policy:
+    return Policy(
+        name=document.name,
+        version=document.version,
+        digest=digest,
+        enforcement=_enforcement(document.enforcement),
+        request=tuple(_build_guard(spec, Stage.REQUEST, heads) for spec in document.request),
+        response=tuple(_build_guard(spec, Stage.RESPONSE, heads) for spec in document.response),
+        incomplete=Action.BLOCK if document.coverage.on_incomplete == "block" else Action.FLAG,
+        candidates=document.generate.candidates,
+        max_regenerations=document.generate.max_regenerations,
+        rank_by=document.rank_by,
+        safe_messages=document.safe_messages,
+    )
+
+
+def _build_guard(spec: GuardSpec, stage: Stage, heads: Mapping[str, Stage]) -> PolicyGuard:
+    guard = guard_kinds()[spec.kind].build(spec.settings)
+    if isinstance(guard, RewardGuard) and heads.get(guard.head) is not stage:
+        fitting = ", ".join(sorted(head for head, side in heads.items() if side is stage)) or "none"
+        raise ConfigError(
+            f"guard '{spec.name}': head '{guard.head}' does not judge the {stage.value} side; these do: {fitting}"
+        )
+    return PolicyGuard(guard, stage, _enforcement(spec.enforcement), spec.timeout_s, spec.on_error)
+
+
+def _enforcement(name: EnforcementName) -> Enforcement:
+    return Enforcement.ENFORCED if name == "enforce" else Enforcement.SHADOW

@@ -1,0 +1,54 @@
+"""Kinds of guard that a policy can name: ours, and those of installed packages.
+
+A package adds one through the entry-point group `wardgate.guards`, whose value is a GuardKind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import BaseModel
+
+from guards.base import Guard
+from guards.errors import ConfigError
+from guards.rewards.guard import RewardGuard, RewardGuardConfig
+from guards.rules.patterns import PatternConfig, PatternGuard
+from guards.rules.sensitive import SensitiveDataConfig, SensitiveDataGuard
+
+ENTRY_POINT_GROUP = "wardgate.guards"
+
+
+@dataclass(frozen=True, slots=True)
+class GuardKind:
+    """`config` validates the guard's own settings in a policy; `build` makes the guard from them."""
+
+    config: type[BaseModel]
+    build: Callable[[Any], Guard]
+
+
+BUILT_IN: Mapping[str, GuardKind] = MappingProxyType(
+    {
+        "reward": GuardKind(RewardGuardConfig, RewardGuard),
+        "patterns": GuardKind(PatternConfig, PatternGuard),
+        "sensitive_data": GuardKind(SensitiveDataConfig, SensitiveDataGuard),
+    }
+)
+
+
+@lru_cache(maxsize=1)
+def guard_kinds() -> Mapping[str, GuardKind]:
+    """Every kind by name. Raises ConfigError when two packages claim one name."""
+    kinds = dict(BUILT_IN)
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name in kinds:
+            raise ConfigError(f"guard kind '{point.name}' is claimed twice; uninstall one of the packages")
+        kind = point.load()
+        if not isinstance(kind, GuardKind):
+            raise ConfigError(f"entry point '{point.name}' of {ENTRY_POINT_GROUP} is no guards.registry.GuardKind")
+        kinds[point.name] = kind
+    return MappingProxyType(kinds)

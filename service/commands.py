@@ -1,0 +1,190 @@
+"""What each `wardgate` command does. Heavy imports stay inside the command that needs them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from guards.errors import ConfigError, UnknownName
+from guards.rewards.guard import RewardGuard
+from guards.types import Candidate, Message, Role, Stage, TextPart
+from service.config import NoBackend, Settings, TransformersSettings, load_settings
+
+CHECK_TIMEOUT_S = 60.0
+
+
+def serve(options: Namespace) -> int:
+    from service.app import App
+    from service.logs import set_up_logging
+
+    settings = load_settings(options.config)
+    set_up_logging(settings.log)
+
+    async def run() -> None:
+        await App(settings).run()
+
+    asyncio.run(run())
+    return 0
+
+
+def check(options: Namespace) -> int:
+    """Judges one text in this process, by the same pipeline as the server."""
+    from google.protobuf.json_format import MessageToJson
+
+    from service.replies import check_response
+
+    settings = _scoring_only(options)
+    response = check_response(asyncio.run(_check(settings, options)), options.scores)
+    if options.json:
+        print(MessageToJson(response))
+        return 0
+    decision = response.decision
+    print(f"{_word(decision.action)}  ({decision.reason_code})")
+    for finding in decision.findings:
+        print(f"  {finding.rule}: {finding.category} risk {finding.risk:.3f} (from {finding.threshold:.2f})")
+    return 0
+
+
+async def _check(settings: Settings, options: Namespace) -> Any:
+    from service.app import App
+    from service.exchange import CheckCall
+
+    app = App(settings)
+    try:
+        return await app.pipeline.check(
+            CheckCall(
+                request_id="command-line",
+                deadline=time.monotonic() + CHECK_TIMEOUT_S,
+                messages=(Message(Role.USER, (TextPart(options.text),)),),
+                candidates=tuple(Candidate((TextPart(text),)) for text in options.response),
+                policy=options.policy,
+                want_scores=options.scores,
+            )
+        )
+    finally:
+        await app.batcher.close(0)
+
+
+def _word(action: int) -> str:
+    from wardgate.v1 import decision_pb2
+
+    return decision_pb2.Action.Name(action).removeprefix("ACTION_")
+
+
+def evaluate(options: Namespace) -> int:
+    """Measures one head on a labelled file, at the default policy's threshold."""
+    from guards.learning.evaluate import evaluate_file
+
+    from service.reward_models import head_stages, open_reward_model
+
+    settings = _scoring_only(options)
+    model = open_reward_model(settings)
+    if options.head not in model.heads:
+        raise UnknownName("head", options.head, model.heads)
+    threshold = default_threshold(settings, head_stages(model.manifest), options.head)
+    report = evaluate_file(model, options.file, options.head, threshold)
+    if options.json:
+        print(json.dumps(report))
+        return 0
+    print(f"{report['file']}: {report['n']} rows, head {report['head']}")
+    for name, figure in report["metrics"].items():
+        print(f"  {name:20} {figure['value']:.3f}  [{figure['low']:.3f}, {figure['high']:.3f}]")
+    return 0
+
+
+def default_threshold(settings: Settings, stages: Mapping[str, Stage], head: str) -> float:
+    """The risk from which the default policy withholds by `head`; 0.5 when it does not use the head."""
+    from service.policies import PolicyStore
+
+    chosen = settings.policies
+    store = PolicyStore(chosen.directory, chosen.default, chosen.routes, stages, lambda policies, ok: None)
+    store.load()
+    policy = store.select("", "")
+    for member in (*policy.guards(Stage.REQUEST), *policy.guards(Stage.RESPONSE)):
+        guard = member.guard
+        if isinstance(guard, RewardGuard) and guard.head == head:
+            return min(risk for action, risk in guard.rungs if action.withholds)
+    return 0.5
+
+
+def train_reward(options: Namespace) -> int:
+    from guards.learning.train import train_reward as train
+
+    from service.models import ModelCache
+
+    settings = load_settings(options.config)
+    encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
+    train(options.recipe, options.out, encoder, progress=sys.stderr.isatty())
+    print(f"wrote {options.out}; use it with scoring.artefact, after `wardgate models pull`")
+    return 0
+
+
+def models_pull(options: Namespace) -> int:
+    from service.models import ModelCache, pull_models
+    from service.reward_models import export_reward_model
+
+    settings = load_settings(options.config)
+    names = options.names or _needed_models(settings)
+    for path in pull_models(ModelCache(settings.model_cache), names, progress=not options.quiet):
+        print(path)
+    if not options.names or settings.scoring.encoder in options.names:
+        print(export_reward_model(settings).parent)
+    return 0
+
+
+def models_list(options: Namespace) -> int:
+    from service.models import ModelCache, list_models
+
+    for entry in list_models(ModelCache(load_settings(options.config).model_cache)):
+        size = f"{entry.size_bytes / 1e6:.0f} MB"
+        print(f"{entry.name:32} {entry.state.value:8} {size:>8}  {entry.digest[:12]:12}  {entry.source}")
+    return 0
+
+
+def models_verify(options: Namespace) -> int:
+    from service.models import ModelCache, verify_models
+    from service.reward_models import open_reward_model
+
+    settings = load_settings(options.config)
+    names = options.names or _needed_models(settings)
+    for manifest in verify_models(ModelCache(settings.model_cache), names):
+        print(f"{manifest.name}: {len(manifest.files)} files as published, {manifest.digest[:12]}")
+    if not options.names:
+        identity = open_reward_model(settings).identity
+        print(f"{identity.name}: heads and graph as published, {identity.digest[:12]}")
+    return 0
+
+
+def policy_validate(options: Namespace) -> int:
+    """Every file is checked, also after one that is wrong."""
+    from guards.policy import load_policy
+    from guards.rewards.manifest import load_manifest
+    from guards.rewards.reward_model import EMBEDDED_DIR
+    from service.reward_models import head_stages
+
+    settings = load_settings(options.config)
+    stages = head_stages(load_manifest(settings.scoring.artefact or EMBEDDED_DIR)[0])
+    faults = 0
+    for file in options.files:
+        try:
+            policy = load_policy(file, stages)
+            print(f"{file}: policy '{policy.name}' version {policy.version} is valid")
+        except ConfigError as error:
+            faults += 1
+            print(error, file=sys.stderr)
+    return 2 if faults else 0
+
+
+def _needed_models(settings: Settings) -> list[str]:
+    wrapped = settings.backend.model if isinstance(settings.backend, TransformersSettings) else None
+    return [settings.scoring.encoder, *([wrapped] if wrapped else [])]
+
+
+def _scoring_only(options: Namespace) -> Settings:
+    """The settings without a wrapped model, which this command has no use for."""
+    return load_settings(options.config).model_copy(update={"backend": NoBackend()})

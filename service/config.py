@@ -1,0 +1,194 @@
+"""All settings, and the only reader of the environment.
+
+A YAML file gives them; an environment variable such as WARDGATE_GRPC__PORT overrides one. Unknown
+keys are errors. Everything is validated before a model loads.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from platformdirs import user_cache_path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from guards.errors import ConfigError
+from guards.policy import describe
+from service.policies import EMBEDDED_POLICIES
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TlsSettings(_Section):
+    """PEM files. With `client_ca_file`, callers must present a certificate signed by it."""
+
+    certificate_file: Path
+    key_file: Path
+    client_ca_file: Path | None = None
+
+
+class GrpcSettings(_Section):
+    host: str = "127.0.0.1"  # 0.0.0.0 to be reached from elsewhere: then set tls and tokens_file
+    port: Port = 50051  # 0 takes a free one
+    tls: TlsSettings | None = None
+    tokens_file: Path | None = None  # one bearer token a line; without it anyone who reaches the port may call
+    reflection: bool = True
+    max_message_bytes: Annotated[int, Field(ge=1024, le=64 << 20)] = 4 << 20
+    default_deadline_s: Seconds = 30.0  # for callers that set none
+    require_deadline: bool = False  # refuse callers that set none, instead
+    max_deadline_s: Seconds = 300.0  # longer ones are cut to this
+    max_connection_age_s: Seconds = 300.0  # so that clients find new replicas
+    drain_s: Seconds = 20.0  # how long requests in flight may take after SIGTERM
+
+
+class HttpSettings(_Section):
+    """Metrics at /metrics, health at /healthz (alive) and /readyz (ready)."""
+
+    host: str = "127.0.0.1"
+    port: Port = 9464
+
+
+class LimitSettings(_Section):
+    max_text_chars: Count = 100_000  # code points of one request, all messages and candidates together
+    max_output_tokens: Count = 1024  # most that a caller may ask of the wrapped model
+
+
+class AdmissionSettings(_Section):
+    max_in_flight: Count = 128  # requests at work at once
+    max_waiting: Annotated[int, Field(ge=0)] = 256  # requests waiting for a place; more are refused
+
+
+class ScoringSettings(_Section):
+    runtime: Literal["onnx", "torch"] = "onnx"
+    device: str = "cpu"  # for torch: cpu, cuda, cuda:0
+    artefact: Path | None = None  # folder of reward heads; empty takes the embedded ones
+    encoder: str = "minilm-l6"  # the model that the heads stand on, as pulled
+    workers: Count = Field(default_factory=lambda: max(1, min(8, os.cpu_count() or 1)))  # threads, one core each
+    max_batch_tokens: Count = 512  # padded tokens of one forward
+    max_batch_items: Count = 64
+    max_padding: Annotated[float, Field(ge=0, lt=1)] = 0.12  # share of a forward that may be padding
+    max_age_s: Seconds = 0.5  # from this age on, who waits longest joins first
+    max_queue_items: Count = 4096  # windows waiting; more are refused
+    max_windows: Count = 256  # windows of one text; more leave its coverage incomplete
+
+
+class SamplingDefaults(_Section):
+    """For what a caller leaves unset."""
+
+    max_tokens: Count = 256
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.2
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
+    top_k: Count | None = None
+
+
+class NoBackend(_Section):
+    """Check only."""
+
+    kind: Literal["none"] = "none"
+
+
+class TransformersSettings(_Section):
+    """The wrapped model runs in this process."""
+
+    kind: Literal["transformers"] = "transformers"
+    model: str = "smollm2-135m-instruct"
+    device: str = "cpu"
+    dtype: Literal["bfloat16", "float32", "float16"] = "bfloat16"
+    max_concurrent: Count = 16
+    threads: Count | None = None  # of torch; empty takes all cores
+    sampling: SamplingDefaults = SamplingDefaults()
+
+
+class OpenAISettings(_Section):
+    """The wrapped model is behind an OpenAI-compatible server. Its address comes from here alone."""
+
+    kind: Literal["openai"] = "openai"
+    base_url: Annotated[str, Field(pattern=r"^https?://")]  # up to and with /v1
+    model: str
+    api_key_file: Path | None = None
+    ca_file: Path | None = None
+    timeout_s: Seconds = 60.0
+    max_connections: Count = 64
+    max_response_bytes: Count = 4 << 20
+    sampling: SamplingDefaults = SamplingDefaults()
+
+
+BackendSettings = Annotated[NoBackend | TransformersSettings | OpenAISettings, Field(discriminator="kind")]
+
+
+class PolicySettings(_Section):
+    directory: Path = EMBEDDED_POLICIES  # every *.yaml in it is a policy
+    default: str = "default"
+    routes: dict[str, str] = {}  # caller's route -> policy
+
+
+class LogSettings(_Section):
+    """Events with fields on standard error. User text is never among them."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "text"] = "json"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="WARDGATE_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    grpc: GrpcSettings = GrpcSettings()
+    http: HttpSettings = HttpSettings()
+    limits: LimitSettings = LimitSettings()
+    admission: AdmissionSettings = AdmissionSettings()
+    scoring: ScoringSettings = ScoringSettings()
+    backend: BackendSettings = TransformersSettings()
+    policies: PolicySettings = PolicySettings()
+    log: LogSettings = LogSettings()
+    model_cache: Path = Field(default_factory=lambda: user_cache_path("wardgate") / "models")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings  # the environment overrides the file, which arrives as init
+
+    @model_validator(mode="after")
+    def _tokens_need_tls(self) -> Settings:
+        local = self.grpc.host in ("127.0.0.1", "localhost", "::1")
+        if self.grpc.tokens_file and not self.grpc.tls and not local:
+            raise ValueError("grpc.tokens_file without grpc.tls would send tokens in the clear; set grpc.tls too")
+        return self
+
+
+def load_settings(file: Path | None) -> Settings:
+    """Settings from `file` and the environment. Raises ConfigError naming the place and the mend."""
+    document: Any = {}
+    if file is not None:
+        try:
+            document = yaml.safe_load(file.read_bytes()) or {}
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{file}: not valid YAML: {error}") from error
+        if not isinstance(document, dict):
+            raise ConfigError(f"{file}: must be a mapping of settings")
+    try:
+        return Settings(**document)
+    except ValidationError as error:
+        raise ConfigError(f"{file or 'settings'}: {describe(error)}") from error

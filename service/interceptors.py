@@ -1,0 +1,216 @@
+"""What surrounds every RPC: who calls, how much time there is, and the one table from errors to status codes."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyProto
+from google.protobuf.message import Message as ProtoMessage
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from guards.errors import (
+    BackendError,
+    ConfigError,
+    DeadlineExceeded,
+    InvalidInput,
+    MessageTooLarge,
+    Overloaded,
+    PreconditionFailed,
+    Unauthenticated,
+    Unavailable,
+    UnknownName,
+    WardgateError,
+)
+from service.config import GrpcSettings
+from service.convert import duration
+from service.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+ERROR_DOMAIN = "wardgate"
+STATUS_TRAILER = "grpc-status-details-bin"
+_NOT_RETRIABLE = frozenset({"unauthorized", "bad_request"})  # an operator must mend these upstream faults
+
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, ProtoMessage]"
+Method = Callable[[bytes, float], Awaitable[ProtoMessage]]
+Handler = Callable[[bytes, Context], Awaitable[ProtoMessage]]
+RpcHandler: TypeAlias = "grpc.RpcMethodHandler[bytes, ProtoMessage]"
+Details = list[ProtoMessage]
+
+
+def status_of(error: Exception) -> status_pb2.Status:
+    """The one table from errors to status codes. An error that is not ours tells the caller nothing."""
+    code, details = _code_and_details(error)
+    if not isinstance(error, WardgateError) or code == code_pb2.INTERNAL:
+        return _status(code_pb2.INTERNAL, "internal error", WardgateError.reason, [])
+    return _status(code, str(error), error.reason, details)
+
+
+def _code_and_details(error: Exception) -> tuple[int, Details]:
+    match error:
+        case MessageTooLarge():
+            return code_pb2.RESOURCE_EXHAUSTED, []
+        case InvalidInput():
+            return code_pb2.INVALID_ARGUMENT, [_bad_request(error)] if error.violations else []
+        case UnknownName():
+            return code_pb2.NOT_FOUND, [
+                error_details_pb2.ResourceInfo(resource_type=error.kind, description=str(error))
+            ]
+        case PreconditionFailed():
+            return code_pb2.FAILED_PRECONDITION, [_precondition(error.kind, error.subject, str(error))]
+        case Unauthenticated():
+            return code_pb2.UNAUTHENTICATED, []
+        case Overloaded():
+            return code_pb2.RESOURCE_EXHAUSTED, [_retry(error.retry_after_s)]
+        case DeadlineExceeded():
+            return code_pb2.DEADLINE_EXCEEDED, []
+        case BackendError(kind=kind) if kind in _NOT_RETRIABLE:
+            return code_pb2.FAILED_PRECONDITION, [_precondition("BACKEND", kind, str(error))]
+        case Unavailable():
+            return code_pb2.UNAVAILABLE, [_retry(error.retry_after_s)]
+        case _:
+            return code_pb2.INTERNAL, []
+
+
+def _status(code: int, message: str, reason: str, details: Details) -> status_pb2.Status:
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=ERROR_DOMAIN)
+    return status_pb2.Status(code=code, message=message, details=[_packed(detail) for detail in [info, *details]])
+
+
+def _packed(detail: ProtoMessage) -> AnyProto:
+    packed = AnyProto()
+    packed.Pack(detail)
+    return packed
+
+
+def _bad_request(error: InvalidInput) -> ProtoMessage:
+    violations = [
+        error_details_pb2.BadRequest.FieldViolation(field=violation.field, description=violation.description)
+        for violation in error.violations
+    ]
+    detail: ProtoMessage = error_details_pb2.BadRequest(field_violations=violations)
+    return detail
+
+
+def _precondition(kind: str, subject: str, description: str) -> ProtoMessage:
+    violation = error_details_pb2.PreconditionFailure.Violation(type=kind, subject=subject, description=description)
+    detail: ProtoMessage = error_details_pb2.PreconditionFailure(violations=[violation])
+    return detail
+
+
+def _retry(seconds: float) -> ProtoMessage:
+    detail: ProtoMessage = error_details_pb2.RetryInfo(retry_delay=duration(seconds))
+    return detail
+
+
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class Boundary:
+    """Wraps a method: times it, gives it a deadline, turns its errors into a status with details."""
+
+    def __init__(self, service: str, settings: GrpcSettings, metrics: Metrics) -> None:
+        self._service = service
+        self._settings = settings
+        self._metrics = metrics
+
+    def unary(self, name: str, method: Method) -> Handler:
+        async def handle(raw: bytes, context: Context) -> ProtoMessage:
+            started = time.monotonic()
+            self._metrics.grpc_started.labels(self._service, name).inc()
+            code = grpc.StatusCode.CANCELLED  # unless it ends some other way
+            try:
+                reply = await self._in_time(method, raw, context, started)
+                code = grpc.StatusCode.OK
+                return reply
+            except Exception as error:
+                status = self._failure(name, error)
+                code = _CODES[status.code]
+            finally:
+                self._metrics.grpc_handled.labels(self._service, name, code.name).inc()
+                self._metrics.grpc_duration.labels(self._service, name).observe(time.monotonic() - started)
+            trailers = ((STATUS_TRAILER, status.SerializeToString()),)
+            await context.abort(code, status.message, trailers)
+            raise AssertionError("abort raises")
+
+        return handle
+
+    async def _in_time(self, method: Method, raw: bytes, context: Context, started: float) -> ProtoMessage:
+        budget_s = self._budget_s(context.time_remaining())
+        try:
+            async with asyncio.timeout(budget_s):
+                return await method(raw, started + budget_s)
+        except TimeoutError:
+            raise DeadlineExceeded(f"not done within {budget_s:.3f} s") from None
+
+    def _budget_s(self, remaining_s: float | None) -> float:
+        if remaining_s is None:
+            if self._settings.require_deadline:
+                raise PreconditionFailed(
+                    "a deadline is required; set a timeout on the call", kind="DEADLINE", subject="deadline"
+                )
+            return self._settings.default_deadline_s
+        if remaining_s <= 0:
+            raise DeadlineExceeded("the deadline had passed on arrival")
+        return min(remaining_s, self._settings.max_deadline_s)
+
+    def _failure(self, name: str, error: Exception) -> status_pb2.Status:
+        status = status_of(error)
+        reason = error.reason if isinstance(error, WardgateError) else WardgateError.reason
+        self._metrics.rejections.labels(reason.lower()).inc()
+        if isinstance(error, BackendError):
+            self._metrics.backend_errors.labels(error.kind).inc()
+        if status.code == code_pb2.INTERNAL:
+            log.error("request failed", extra={"method": name, "reason": reason}, exc_info=error)
+        return status
+
+
+class Authentication(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Asks for one of the bearer tokens in a file on every RPC but health checks."""
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self._tokens = [token.encode() for token in tokens]
+        self._refusal = grpc.unary_unary_rpc_method_handler(_refuse)
+
+    @classmethod
+    def from_file(cls, file: Path) -> Authentication:
+        """One token a line; `#` begins a comment. Raises ConfigError."""
+        try:
+            lines = [line.strip() for line in file.read_text().splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"grpc.tokens_file {file}: cannot be read: {type(error).__name__}") from error
+        tokens = [line for line in lines if line and not line.startswith("#")]
+        if not tokens or min(map(len, tokens)) < 16:
+            raise ConfigError(f"grpc.tokens_file {file}: needs at least one token, each of 16 characters or more")
+        return cls(tokens)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[RpcHandler]],
+        details: grpc.HandlerCallDetails,
+    ) -> RpcHandler:
+        if details.method.startswith("/grpc.health.v1.Health/") or self._knows(details.invocation_metadata):
+            return await continuation(details)
+        return self._refusal
+
+    def _knows(self, metadata: Sequence[tuple[str, str | bytes]]) -> bool:
+        for key, value in metadata or ():
+            if key == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
+                presented = value.removeprefix("Bearer ").encode()
+                # Every token is compared, each in constant time, so that timing tells nothing.
+                return any([hmac.compare_digest(presented, token) for token in self._tokens])
+        return False
+
+
+async def _refuse(_: bytes, context: Context) -> ProtoMessage:
+    status = status_of(Unauthenticated("send a known token as `authorization: Bearer TOKEN`"))
+    trailers = ((STATUS_TRAILER, status.SerializeToString()),)
+    await context.abort(grpc.StatusCode.UNAUTHENTICATED, status.message, trailers)
+    raise AssertionError("abort raises")

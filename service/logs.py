@@ -1,0 +1,24 @@
+"""Logging as events with fields, one JSON object a line, on standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from pythonjsonlogger.json import JsonFormatter
+
+from service.config import LogSettings
+
+_FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_RENAMED = {"asctime": "time", "levelname": "level", "name": "logger", "message": "event"}
+
+
+def set_up_logging(settings: LogSettings) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = (
+        JsonFormatter(_FIELDS, rename_fields=_RENAMED) if settings.format == "json" else logging.Formatter(_FIELDS)
+    )
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+    for chatty in ("asyncio", "watchfiles", "aiohttp", "httpx", "urllib3", "transformers"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -1,0 +1,246 @@
+"""One request, as one straight line.
+
+check:     select policy -> place -> judge messages and candidates together -> rank -> answer
+generate:  select policy -> place -> judge messages -> ask the model -> judge its responses -> choose -> answer
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from guards.base import ScoreInput, Scorer
+from guards.decision import REGENERATIONS_SPENT, block_instead, combine, decide
+from guards.errors import PreconditionFailed
+from guards.policy import Policy
+from guards.types import Action, Candidate, Coverage, Message, ScoreTiming, Stage
+from service.admission import Admission
+from service.backends.base import Backend, Generation, SamplingParameters
+from service.exchange import (
+    CheckCall,
+    CheckResult,
+    GenerateCall,
+    GenerateResult,
+    Provenance,
+    RankedCandidate,
+    Timing,
+    Verdict,
+)
+from service.panel import judge, skipped
+from service.policies import PolicyStore
+from service.ranking import deciding, first_ranked, rank
+from service.redaction import redact_messages
+from service.subject import JudgedText, Submission, TextSubject, candidate_text, request_text
+
+
+class Observer(Protocol):
+    """Sees every finished request once; must not raise."""
+
+    def checked(self, call: CheckCall, result: CheckResult) -> None: ...
+
+    def generated(self, call: GenerateCall, result: GenerateResult) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """What the wrapped model wrote for one request; candidates and generations are the last attempt's."""
+
+    candidates: tuple[RankedCandidate, ...] = ()
+    generations: tuple[Generation, ...] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    attempts: int = 0
+    seconds: float = 0.0
+
+
+class Pipeline:
+    def __init__(
+        self,
+        policies: PolicyStore,
+        scorer: Scorer,
+        admission: Admission,
+        observer: Observer,
+        backend: Backend | None = None,
+    ) -> None:
+        self._policies = policies
+        self._scorer = scorer
+        self._admission = admission
+        self._observer = observer
+        self._backend = backend
+
+    async def check(self, call: CheckCall) -> CheckResult:
+        """Judges the messages and every candidate; nothing is generated."""
+        started = time.monotonic()
+        policy = self._policies.select(call.policy, call.context.route)
+        async with self._admission.place(call.deadline) as waited_s:
+            prompt = await request_text(call.messages, call.scope)
+            responses = [await candidate_text(candidate, i) for i, candidate in enumerate(call.candidates)]
+            request, *verdicts = await self._judge(policy, call, prompt, [prompt, *responses])
+        result = _checked(policy, call, request, verdicts, self._scorer, started, waited_s)
+        self._observer.checked(call, result)
+        return result
+
+    async def generate(self, call: GenerateCall) -> GenerateResult:
+        """Judges the messages, asks the wrapped model, judges its responses and chooses one."""
+        started = time.monotonic()
+        policy = self._policies.select(call.policy, call.context.route)
+        backend = self._require_backend()
+        async with self._admission.place(call.deadline) as waited_s:
+            prompt = await request_text(call.messages, call.scope)
+            (request,) = await self._judge(policy, call, prompt, [prompt])
+            writing = _Writing()
+            if not request.decision.action.withholds:
+                messages = redact_messages(call.messages, request.decision)
+                writing = await self._write(policy, backend, call, prompt, messages)
+        result = _generated(policy, call, request, writing, backend.name, self._scorer, started, waited_s)
+        self._observer.generated(call, result)
+        return result
+
+    async def _write(
+        self, policy: Policy, backend: Backend, call: GenerateCall, prompt: JudgedText, messages: Sequence[Message]
+    ) -> _Writing:
+        """Asks the model and judges what it wrote; again while the verdict is REGENERATE and attempts are left."""
+        started = time.monotonic()
+        writing = _Writing()
+        for _ in range(1 + policy.max_regenerations):
+            sampling = _reseeded(call.sampling, writing.attempts)
+            generations = await backend.generate(messages, sampling, policy.candidates, call.deadline)
+            responses = [Candidate(generation.parts) for generation in generations]
+            texts = [await candidate_text(response, i) for i, response in enumerate(responses)]
+            verdicts = await self._judge(policy, call, prompt, texts)
+            writing = _Writing(
+                candidates=rank(policy.rank_by, verdicts, responses),
+                generations=generations,
+                prompt_tokens=writing.prompt_tokens + sum(g.prompt_tokens for g in generations),
+                completion_tokens=writing.completion_tokens + sum(g.completion_tokens for g in generations),
+                attempts=writing.attempts + len(generations),
+                seconds=time.monotonic() - started,
+            )
+            if deciding(writing.candidates)[0].action is not Action.REGENERATE:
+                break
+        return writing
+
+    async def _judge(
+        self, policy: Policy, call: CheckCall | GenerateCall, prompt: JudgedText, texts: Sequence[JudgedText]
+    ) -> tuple[Verdict, ...]:
+        """One verdict per text, all scored in one submission: the prompt for itself, responses after the prompt."""
+        inputs = [
+            ScoreInput(prompt.text) if text.stage is Stage.REQUEST else ScoreInput(prompt.text, text.text)
+            for text in texts
+        ]
+        submission = Submission(self._scorer, inputs, call.deadline)
+        try:
+            subjects = [TextSubject(text, submission, index) for index, text in enumerate(texts)]
+            return tuple(await asyncio.gather(*(self._verdict(policy, call, subject) for subject in subjects)))
+        finally:
+            await submission.close()
+
+    async def _verdict(self, policy: Policy, call: CheckCall | GenerateCall, subject: TextSubject) -> Verdict:
+        results = await judge(policy.guards(subject.stage), subject, call.deadline)
+        scored = await subject.scores() if call.want_scores else subject.scored()
+        coverage = scored.coverage if scored else Coverage()
+        timing = scored.timing if scored else ScoreTiming()
+        return Verdict(
+            stage=subject.stage,
+            decision=decide(policy, results, coverage, call.context.locale),
+            guards=results,
+            coverage=coverage,
+            scores=scored.heads if scored else {},
+            timing=Timing(tokenize_s=timing.tokenize_s, queue_s=timing.queue_s, forward_s=timing.forward_s),
+        )
+
+    def _require_backend(self) -> Backend:
+        if self._backend is None:
+            raise PreconditionFailed(
+                "no wrapped model is configured; set backend.kind in the server's config, or call Check",
+                kind="BACKEND",
+                subject="backend",
+            )
+        return self._backend
+
+
+def _checked(
+    policy: Policy,
+    call: CheckCall,
+    request: Verdict,
+    verdicts: Sequence[Verdict],
+    scorer: Scorer,
+    started: float,
+    waited_s: float,
+) -> CheckResult:
+    candidates = rank(policy.rank_by, verdicts, call.candidates)
+    redacts = request.decision.action is Action.REDACT
+    return CheckResult(
+        request_id=call.request_id,
+        decision_id=_new_decision_id(),
+        decision=combine([request.decision, *deciding(candidates)]),
+        request=request,
+        candidates=candidates,
+        provenance=_provenance(policy, scorer),
+        timing=_timing(started, waited_s, [request, *verdicts], 0.0),
+        redacted_messages=redact_messages(call.messages, request.decision) if redacts else (),
+    )
+
+
+def _generated(
+    policy: Policy,
+    call: GenerateCall,
+    request: Verdict,
+    writing: _Writing,
+    model: str,
+    scorer: Scorer,
+    started: float,
+    waited_s: float,
+) -> GenerateResult:
+    decision = combine([request.decision, *deciding(writing.candidates)])
+    if decision.action is Action.REGENERATE:
+        decision = block_instead(decision, REGENERATIONS_SPENT, policy.safe_message(call.context.locale))
+    shown = first_ranked(writing.candidates)
+    chosen = writing.candidates[shown] if shown is not None else None
+    generation = writing.generations[shown] if shown is not None else None
+    verdicts = [request, *(candidate.verdict for candidate in writing.candidates)]
+    return GenerateResult(
+        request_id=call.request_id,
+        decision_id=_new_decision_id(),
+        decision=decision,
+        request=request,
+        candidates=writing.candidates,
+        skipped=() if writing.attempts else skipped(policy.response),
+        answer=(chosen.redacted or Candidate(generation.parts)) if chosen and generation else None,
+        reward=chosen.reward if chosen else None,
+        finish_reason=generation.finish_reason if generation else None,
+        prompt_tokens=writing.prompt_tokens,
+        completion_tokens=writing.completion_tokens,
+        attempts=writing.attempts,
+        model=model,
+        provenance=_provenance(policy, scorer),
+        timing=_timing(started, waited_s, verdicts, writing.seconds),
+    )
+
+
+def _provenance(policy: Policy, scorer: Scorer) -> Provenance:
+    return Provenance(policy.name, policy.version, policy.digest, scorer.identity)
+
+
+def _reseeded(sampling: SamplingParameters, attempts: int) -> SamplingParameters:
+    """Another seed for another attempt, else a seeded model would repeat itself."""
+    return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + attempts)
+
+
+def _timing(started: float, waited_s: float, verdicts: Sequence[Verdict], generate_s: float) -> Timing:
+    return Timing(
+        admission_s=waited_s,
+        tokenize_s=max(verdict.timing.tokenize_s for verdict in verdicts),
+        queue_s=max(verdict.timing.queue_s for verdict in verdicts),
+        forward_s=max(verdict.timing.forward_s for verdict in verdicts),
+        generate_s=generate_s,
+        total_s=time.monotonic() - started,
+    )
+
+
+def _new_decision_id() -> str:
+    return uuid.uuid4().hex

@@ -1,0 +1,120 @@
+"""The policies in force: one YAML file each, reloaded when they change.
+
+A file that turns invalid keeps the policy it had; the failure is logged and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from watchfiles import awatch
+
+from guards.errors import ConfigError, PreconditionFailed, UnknownName
+from guards.policy import Policy, load_policy
+from guards.types import Stage
+
+log = logging.getLogger(__name__)
+
+EMBEDDED_POLICIES = Path(__file__).parent.parent / "guards" / "policies"
+
+
+class PolicyStore:
+    """`routes` maps a caller's route to a policy; other routes take `default`.
+
+    `on_reload` is told after every attempt: what is in force, and whether every file was valid.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        default: str,
+        routes: Mapping[str, str],
+        heads: Mapping[str, Stage],
+        on_reload: Callable[[Mapping[str, Policy], bool], None],
+    ) -> None:
+        self._directory = directory
+        self._default = default
+        self._routes = dict(routes)
+        self._heads = heads
+        self._on_reload = on_reload
+        self._by_file: dict[Path, Policy] = {}
+        self._by_name: dict[str, Policy] = {}
+
+    def load(self) -> None:
+        """First load; every file must be valid. Raises ConfigError."""
+        self._adopt({file: load_policy(file, self._heads) for file in self._files()})
+        self._on_reload(self._by_name, True)
+
+    def select(self, name: str, route: str) -> Policy:
+        """The policy asked for, else the route's, else the default.
+
+        `name` may be "name@version". Raises UnknownName, or PreconditionFailed when the version in
+        force is another one.
+        """
+        wanted, _, version = name.partition("@")
+        policy = self._by_name.get(wanted or self._routes.get(route, self._default))
+        if policy is None:
+            raise UnknownName("policy", wanted, tuple(self._by_name))
+        if version and version != policy.version:
+            raise PreconditionFailed(
+                f"policy '{policy.name}' is at version {policy.version}; ask for that one or for none",
+                kind="POLICY_VERSION",
+                subject=policy.name,
+            )
+        return policy
+
+    async def watch(self) -> None:
+        """Reloads on change until cancelled."""
+        async for _ in awatch(self._directory, recursive=False, debounce=200, step=50):
+            self.reload()
+
+    def reload(self) -> None:
+        """Takes what is valid; a file that is not keeps the policy it had."""
+        policies: dict[Path, Policy] = {}
+        faults = 0
+        for file in self._files():
+            try:
+                policies[file] = load_policy(file, self._heads)
+            except ConfigError as error:
+                faults += 1
+                log.error("policy file refused, the one before stays in force", extra={"fault": str(error)})
+                if file in self._by_file:
+                    policies[file] = self._by_file[file]
+        try:
+            self._adopt(policies)
+        except ConfigError as error:
+            faults += 1
+            log.error("policies refused, those before stay in force", extra={"fault": str(error)})
+        self._on_reload(self._by_name, faults == 0)
+
+    def _files(self) -> list[Path]:
+        return sorted(f for f in self._directory.glob("*.y*ml") if f.suffix in (".yaml", ".yml"))
+
+    def _adopt(self, policies: dict[Path, Policy]) -> None:
+        by_name: dict[str, Policy] = {}
+        for file, policy in policies.items():
+            if policy.name in by_name:
+                raise ConfigError(f"{file}: another file of {self._directory} already defines policy '{policy.name}'")
+            by_name[policy.name] = policy
+        for use, name in {
+            "the default policy": self._default,
+            **{f"route '{r}'": n for r, n in self._routes.items()},
+        }.items():
+            if name not in by_name:
+                listed = ", ".join(sorted(by_name)) or "none"
+                raise ConfigError(f"{use} is '{name}', which no file in {self._directory} defines; defined: {listed}")
+        self._by_file = policies
+        self._by_name = by_name
+
+
+async def watch_policies(store: PolicyStore) -> None:
+    """Keeps watching through faults of the watcher itself, such as a directory that vanishes for a moment."""
+    while True:
+        try:
+            await store.watch()
+        except (OSError, RuntimeError) as error:
+            log.error("watching policies failed, trying again", extra={"error_type": type(error).__name__})
+        await asyncio.sleep(5)

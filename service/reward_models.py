@@ -1,0 +1,61 @@
+"""The configured reward model: from the cache to ready to score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from guards.errors import ModelError
+from guards.rewards.manifest import Manifest, load_manifest
+from guards.rewards.reward_model import EMBEDDED_DIR, RewardModel, load_reward_model
+from guards.types import Stage
+from service.config import Settings
+from service.models import ModelCache
+
+_GRAPH = "model.onnx"
+_GRAPH_FORMAT = "1"  # raise when the export changes, so that old graphs are not used
+
+
+def open_reward_model(settings: Settings) -> RewardModel:
+    """Raises ModelError, naming the mend, when the encoder or its exported graph is missing or damaged."""
+    scoring = settings.scoring
+    artefact = scoring.artefact or EMBEDDED_DIR
+    encoder = ModelCache(settings.model_cache).path(scoring.encoder)
+    graph = _graph(settings, artefact, encoder, _refuse) if scoring.runtime == "onnx" else None
+    return load_reward_model(
+        artefact,
+        encoder,
+        runtime=scoring.runtime,
+        onnx_path=graph,
+        device=scoring.device,
+        max_windows=scoring.max_windows,
+    )
+
+
+def export_reward_model(settings: Settings) -> Path:
+    """Writes the ONNX graph of the configured heads into the cache, unless it is there. Needs torch."""
+    from guards.rewards.export import export_onnx  # heavy: brings torch
+
+    artefact = settings.scoring.artefact or EMBEDDED_DIR
+    encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
+    return _graph(settings, artefact, encoder, lambda folder: export_onnx(artefact, encoder, folder / _GRAPH))
+
+
+def head_stages(manifest: Manifest) -> dict[str, Stage]:
+    """Which side each head judges."""
+    sides = {"prompt": Stage.REQUEST, "exchange": Stage.RESPONSE}
+    return {head.name: sides[head.input] for head in manifest.heads}
+
+
+def _graph(settings: Settings, artefact: Path, encoder: Path, build: Callable[[Path], object]) -> Path:
+    _, digest = load_manifest(artefact)  # names the encoder's bytes too
+    key = f"onnx:{digest}:{_GRAPH_FORMAT}"
+
+    def into(folder: Path) -> None:
+        build(folder)
+
+    return ModelCache(settings.model_cache).derive("reward-onnx", key, into) / _GRAPH
+
+
+def _refuse(_: Path) -> None:
+    raise ModelError("the reward model is not exported for the onnx runtime; run: wardgate models pull")

@@ -1,0 +1,106 @@
+"""The gRPC server: our service, health, reflection, TLS, and an orderly end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from guards.errors import ConfigError
+from service.config import GrpcSettings, TlsSettings
+from service.interceptors import Authentication, Boundary
+from service.metrics import Metrics
+from service.servicers import GuardrailServicer
+from wardgate.v1 import guardrail_pb2
+
+GUARDRAIL_SERVICE = guardrail_pb2.DESCRIPTOR.services_by_name["GuardrailService"].full_name
+REWARD_MODEL = "reward-model"
+UPSTREAM = "upstream"
+HEALTH_NAMES = ("", GUARDRAIL_SERVICE, REWARD_MODEL, UPSTREAM)
+
+_OVERSIZE_SLACK = 64 << 10  # a message a little too large gets our status with details, not the transport's bare one
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Server:
+    """Started and stopped once. `port` is known after `start`."""
+
+    def __init__(self, settings: GrpcSettings, servicer: GuardrailServicer, metrics: Metrics) -> None:
+        self._settings = settings
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
+        interceptors = [Authentication.from_file(settings.tokens_file)] if settings.tokens_file else []
+        self._server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
+        self._register(servicer, metrics)
+        self.port = 0
+
+    async def start(self) -> None:
+        """Raises ConfigError when the address or a certificate cannot be used."""
+        address = f"{self._settings.host}:{self._settings.port}"
+        for name in HEALTH_NAMES:
+            await self.set_health({name: False})
+        try:
+            if self._settings.tls:
+                self.port = self._server.add_secure_port(address, _credentials(self._settings.tls))
+            else:
+                self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ConfigError(f"grpc.host and grpc.port: cannot listen on {address}; is the port taken?") from error
+        await self._server.start()
+
+    async def set_health(self, serving: Mapping[str, bool]) -> None:
+        for name, ok in serving.items():
+            await self._health.set(name, _SERVING if ok else _NOT_SERVING)
+
+    async def stop(self) -> None:
+        """Says NOT_SERVING at once, takes no new calls, and lets those in flight finish."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._settings.drain_s)
+
+    def _register(self, servicer: GuardrailServicer, metrics: Metrics) -> None:
+        boundary = Boundary(GUARDRAIL_SERVICE, self._settings, metrics)
+        methods = {
+            "Check": servicer.check,
+            "BatchCheck": servicer.batch_check,
+            "Generate": servicer.generate,
+        }
+        # Without a deserializer requests arrive as bytes: garbage becomes our INVALID_ARGUMENT,
+        # not the library's UNKNOWN with a traceback in the log.
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(
+                boundary.unary(name, method), response_serializer=lambda reply: reply.SerializeToString()
+            )
+            for name, method in methods.items()
+        }
+        generic = grpc.method_handlers_generic_handler(GUARDRAIL_SERVICE, handlers)
+        self._server.add_generic_rpc_handlers((generic,))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if self._settings.reflection:
+            names = (GUARDRAIL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
+
+
+def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes + _OVERSIZE_SLACK),
+        ("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(settings.max_deadline_s * 1000)),
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        ("grpc.so_reuseport", 0),  # two servers on one port would split the traffic unnoticed
+    ]
+
+
+def _credentials(tls: TlsSettings) -> grpc.ServerCredentials:
+    pair = (_read(tls.key_file, "grpc.tls.key_file"), _read(tls.certificate_file, "grpc.tls.certificate_file"))
+    client_ca = _read(tls.client_ca_file, "grpc.tls.client_ca_file") if tls.client_ca_file else None
+    return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)
+
+
+def _read(file: Path, setting: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{setting} {file}: cannot be read: {error.strerror}") from error

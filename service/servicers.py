@@ -1,0 +1,62 @@
+"""GuardrailService: decode, call the pipeline, encode."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from google.rpc import code_pb2
+
+from guards.errors import FieldViolation, InvalidInput
+from service.backends.base import SamplingParameters
+from service.config import LimitSettings
+from service.convert import MAX_BATCH, check_call, generate_call, parse
+from service.interceptors import status_of
+from service.pipeline import Pipeline
+from service.replies import check_response, generate_response
+from wardgate.v1 import guardrail_pb2 as guardrail
+from wardgate.v1 import status_pb2 as statuses
+
+log = logging.getLogger(__name__)
+
+
+class GuardrailServicer:
+    """Methods take the request's bytes and a deadline in `time.monotonic()` seconds."""
+
+    def __init__(
+        self, pipeline: Pipeline, limits: LimitSettings, sampling: SamplingParameters, max_message_bytes: int
+    ) -> None:
+        self._pipeline = pipeline
+        self._limits = limits
+        self._sampling = sampling
+        self._max_message_bytes = max_message_bytes
+
+    async def check(self, raw: bytes, deadline: float) -> guardrail.CheckResponse:
+        return await self._check(parse(guardrail.CheckRequest, raw, self._max_message_bytes), deadline)
+
+    async def batch_check(self, raw: bytes, deadline: float) -> guardrail.BatchCheckResponse:
+        request = parse(guardrail.BatchCheckRequest, raw, self._max_message_bytes)
+        if not 1 <= len(request.requests) <= MAX_BATCH:
+            fault = FieldViolation("requests", f"1 to {MAX_BATCH} are needed")
+            raise InvalidInput("invalid request: requests", [fault])
+        items = await asyncio.gather(*(self._item(item, deadline) for item in request.requests))
+        return guardrail.BatchCheckResponse(items=items)
+
+    async def generate(self, raw: bytes, deadline: float) -> guardrail.GenerateResponse:
+        request = parse(guardrail.GenerateRequest, raw, self._max_message_bytes)
+        call = generate_call(request, self._limits, self._sampling, deadline)
+        return generate_response(await self._pipeline.generate(call), call.want_scores)
+
+    async def _check(self, request: guardrail.CheckRequest, deadline: float) -> guardrail.CheckResponse:
+        call = check_call(request, self._limits, deadline)
+        return check_response(await self._pipeline.check(call), call.want_scores)
+
+    async def _item(self, request: guardrail.CheckRequest, deadline: float) -> guardrail.BatchCheckItem:
+        """One item's verdict or its own error: items do not fail each other."""
+        try:
+            return guardrail.BatchCheckItem(response=await self._check(request, deadline))
+        except Exception as error:
+            status = status_of(error)
+            if status.code == code_pb2.INTERNAL:
+                log.error("item of a batch failed", exc_info=error)
+            return guardrail.BatchCheckItem(error=statuses.ItemStatus.FromString(status.SerializeToString()))
