@@ -58,7 +58,8 @@ def parse(message_type: Callable[[], M], raw: bytes, max_bytes: int) -> M:
         message.ParseFromString(raw)
     except (DecodeError, UnicodeDecodeError, ValueError) as error:
         name = message.DESCRIPTOR.full_name
-        raise InvalidInput(f"the bytes are no valid {name}; text must be valid UTF-8 without surrogates") from error
+        fault = f"not a valid {name}; text must be UTF-8 without surrogates"
+        raise InvalidInput("the bytes cannot be decoded", [FieldViolation("", fault)]) from error
     return message
 
 

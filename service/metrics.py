@@ -185,7 +185,7 @@ class Metrics:
             "wardgate_model_tokens_total", "Tokens of the wrapped model.", ["model", "kind"], registry=r
         )
         self.generate_duration = Histogram(
-            "wardgate_generate_duration_seconds", "The wrapped model and the judging of its responses.", ["model"],
+            "wardgate_generate_duration_seconds", "In the wrapped model, all attempts of a request.", ["model"],
             buckets=_LATENCY, registry=r,
         )  # fmt: skip
         self.backend_errors = Counter(

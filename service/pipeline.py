@@ -104,11 +104,12 @@ class Pipeline:
         self, policy: Policy, backend: Backend, call: GenerateCall, prompt: JudgedText, messages: Sequence[Message]
     ) -> _Writing:
         """Asks the model and judges what it wrote; again while the verdict is REGENERATE and attempts are left."""
-        started = time.monotonic()
         writing = _Writing()
         for _ in range(1 + policy.max_regenerations):
             sampling = _reseeded(call.sampling, writing.attempts)
+            started = time.monotonic()
             generations = await backend.generate(messages, sampling, policy.candidates, call.deadline)
+            generated_s = time.monotonic() - started
             responses = [Candidate(generation.parts) for generation in generations]
             texts = [await candidate_text(response, i) for i, response in enumerate(responses)]
             verdicts = await self._judge(policy, call, prompt, texts)
@@ -118,7 +119,7 @@ class Pipeline:
                 prompt_tokens=writing.prompt_tokens + sum(g.prompt_tokens for g in generations),
                 completion_tokens=writing.completion_tokens + sum(g.completion_tokens for g in generations),
                 attempts=writing.attempts + len(generations),
-                seconds=time.monotonic() - started,
+                seconds=writing.seconds + generated_s,
             )
             if deciding(writing.candidates)[0].action is not Action.REGENERATE:
                 break

@@ -1,0 +1,213 @@
+"""Small stand-ins for models, and a real server around them. Everything else in a test is the real thing."""
+
+from __future__ import annotations
+
+import asyncio
+import textwrap
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from guards.base import ScoreInput
+from guards.types import Coverage, HeadScore, Message, ModelIdentity, ScoreTiming, Stage, TextPart, TextScores
+from service.admission import Admission
+from service.backends.base import Backend, FinishReason, Generation, SamplingParameters
+from service.config import GrpcSettings, LimitSettings
+from service.decision_log import DecisionLog
+from service.metrics import Metrics
+from service.pipeline import Pipeline
+from service.policies import PolicyStore
+from service.server import HEALTH_NAMES, Server
+from service.servicers import GuardrailServicer
+from wardgate.v1 import conversation_pb2 as conversation
+from wardgate.v1 import guardrail_pb2 as guardrail
+
+HEADS = {"request_risk": Stage.REQUEST, "response_reward": Stage.RESPONSE}
+
+REWARD_POLICY = """
+name: default
+version: "1"
+request:
+  - kind: reward
+    name: request-risk
+    head: request_risk
+    thresholds: {block: 0.8, flag: 0.5}
+response:
+  - kind: reward
+    name: response-risk
+    head: response_reward
+    thresholds: {block: 0.8, flag: 0.5}
+safe_messages: {en: "I can't help with that.", de: "Das geht nicht."}
+"""
+
+
+def risk_of(text: str) -> float:
+    """What FakeScorer thinks: words say it."""
+    if "bomb" in text:
+        return 0.97
+    return 0.6 if "knife" in text else 0.02
+
+
+@dataclass
+class FakeScorer:
+    """Scores by words. `before` runs first and may wait or raise; `calls` keeps what was asked."""
+
+    before: Callable[[Sequence[ScoreInput]], object] | None = None
+    tokens_scored: int | None = None  # of 10 per text, to feign incomplete coverage
+    calls: list[list[ScoreInput]] = field(default_factory=list)
+    identity: ModelIdentity = ModelIdentity("fake", "1", "f" * 64, "none", "0")
+    heads: Sequence[str] = tuple(HEADS)
+
+    async def score(self, inputs: Sequence[ScoreInput], deadline: float) -> tuple[TextScores, ...]:
+        self.calls.append(list(inputs))
+        if self.before:
+            waiting = self.before(inputs)
+            if asyncio.iscoroutine(waiting):
+                await waiting
+        return tuple(self._one(item) for item in inputs)
+
+    def _one(self, item: ScoreInput) -> TextScores:
+        judged = item.prompt if item.response is None else item.response
+        head = "request_risk" if item.response is None else "response_reward"
+        risk = risk_of(judged.text)
+        # Longer is better here, so that tests can tell candidates apart.
+        reward = (1 - risk) * 4 + len(judged.text) / 1000
+        score = HeadScore(head, reward, risk, 0, len(judged.original))
+        scored = 10 if self.tokens_scored is None else self.tokens_scored
+        return TextScores({head: score}, Coverage(10, scored, 1), ScoreTiming(0.001, 0.002, 0.003))
+
+
+@dataclass
+class FakeBackend:
+    """Says the texts in turn, the last one for ever. `before` runs first and may wait or raise."""
+
+    texts: Sequence[str] = ("Hello there.",)
+    before: Callable[[], object] | None = None
+    name: str = "fake-model"
+    asked: list[tuple[tuple[Message, ...], SamplingParameters]] = field(default_factory=list)
+    cancelled: int = 0
+    said: int = 0
+
+    async def start(self) -> None:
+        return None
+
+    async def generate(
+        self, messages: Sequence[Message], sampling: SamplingParameters, n: int, deadline: float
+    ) -> tuple[Generation, ...]:
+        self.asked.append((tuple(messages), sampling))
+        try:
+            if self.before:
+                waiting = self.before()
+                if asyncio.iscoroutine(waiting):
+                    await waiting
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return tuple(self._say() for _ in range(n))
+
+    def _say(self) -> Generation:
+        text = self.texts[min(self.said, len(self.texts) - 1)]
+        self.said += 1
+        return Generation((TextPart(text),), FinishReason.STOP, prompt_tokens=7, completion_tokens=3)
+
+    async def healthy(self) -> bool:
+        return True
+
+    async def stop(self) -> None:
+        return None
+
+
+def write_policy(directory: Path, text: str = REWARD_POLICY, file: str = "default.yaml") -> Path:
+    path = directory / file
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+@dataclass
+class Running:
+    """A server at work: how to call it and what it is made of."""
+
+    address: str
+    channel: grpc.aio.Channel
+    metrics: Metrics
+    policies: PolicyStore
+    admission: Admission
+    pipeline: Pipeline
+    server: Server
+
+    async def check(self, request: guardrail.CheckRequest, timeout: float | None = 10.0) -> guardrail.CheckResponse:
+        return await self.call("Check", request.SerializeToString(), guardrail.CheckResponse, timeout)
+
+    async def generate(
+        self, request: guardrail.GenerateRequest, timeout: float | None = 10.0
+    ) -> guardrail.GenerateResponse:
+        return await self.call("Generate", request.SerializeToString(), guardrail.GenerateResponse, timeout)
+
+    async def batch_check(self, *requests: guardrail.CheckRequest) -> guardrail.BatchCheckResponse:
+        raw = guardrail.BatchCheckRequest(requests=requests).SerializeToString()
+        return await self.call("BatchCheck", raw, guardrail.BatchCheckResponse)
+
+    def call(self, method: str, raw: bytes, reply, timeout: float | None = 10.0):  # type: ignore[no-untyped-def]
+        rpc = self.channel.unary_unary(
+            f"/wardgate.v1.GuardrailService/{method}", response_deserializer=reply.FromString
+        )
+        return rpc(raw, timeout=timeout)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A sample's value; 0 when there is none yet."""
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@asynccontextmanager
+async def running_server(
+    policies: Path,
+    scorer: FakeScorer | None = None,
+    backend: Backend | None = None,
+    grpc_settings: GrpcSettings | None = None,
+    limits: LimitSettings | None = None,
+    admission: Admission | None = None,
+    routes: dict[str, str] | None = None,
+) -> AsyncIterator[Running]:
+    """A real gRPC server on a free port of loopback, around fakes, with the policies in a folder."""
+    settings = grpc_settings or GrpcSettings(port=0, drain_s=1.0)
+    scorer = scorer or FakeScorer()
+    metrics = Metrics("test", scorer.identity)
+    store = PolicyStore(policies, "default", routes or {}, HEADS, metrics.policies_loaded)
+    store.load()
+    places = admission or Admission(64, 64)
+    pipeline = Pipeline(store, scorer, places, DecisionLog(metrics), backend)
+    servicer = GuardrailServicer(
+        pipeline, limits or LimitSettings(), SamplingParameters(max_tokens=64), settings.max_message_bytes
+    )
+    server = Server(settings, servicer, metrics)
+    await server.start()
+    await server.set_health(dict.fromkeys(HEALTH_NAMES, True))
+    address = f"127.0.0.1:{server.port}"
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            yield Running(address, channel, metrics, store, places, pipeline, server)
+    finally:
+        await server.stop()
+
+
+def user(text: str) -> conversation.Message:
+    return conversation.Message(role=conversation.ROLE_USER, parts=[conversation.ContentPart(text=text)])
+
+
+def assistant(text: str) -> conversation.Message:
+    return conversation.Message(role=conversation.ROLE_ASSISTANT, parts=[conversation.ContentPart(text=text)])
+
+
+def candidate(text: str) -> conversation.Candidate:
+    return conversation.Candidate(parts=[conversation.ContentPart(text=text)])
+
+
+def ask(text: str, *candidates: str, **more: object) -> guardrail.CheckRequest:
+    return guardrail.CheckRequest(
+        messages=[user(text)],
+        candidates=[candidate(said) for said in candidates],
+        **more,  # type: ignore[arg-type]
+    )
