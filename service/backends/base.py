@@ -13,6 +13,7 @@ from guards.types import Message, Part
 class FinishReason(Enum):
     STOP = "stop"
     LENGTH = "length"
+    CONTENT_FILTER = "content_filter"  # the upstream withheld the rest, or all; never ours
 
 
 @dataclass(frozen=True, slots=True)
