@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
 from wardgate.v1 import guardrail_pb2, guardrail_pb2_grpc
 
 Respond = Callable[[Message, grpc.ServicerContext], Message]
@@ -17,7 +19,7 @@ Respond = Callable[[Message, grpc.ServicerContext], Message]
 
 @dataclass
 class Recorded:
-    request: Message
+    request: Any
     metadata: dict[str, str]
     time_remaining_s: float
 
@@ -36,7 +38,7 @@ class GuardrailServer(guardrail_pb2_grpc.GuardrailServiceServicer):
         return f"127.0.0.1:{self.port}"
 
     def _answer(self, request: Message, context: grpc.ServicerContext, default: Message) -> Message:
-        metadata = {key: value for key, value in context.invocation_metadata()}
+        metadata = {key: str(value) for key, value in context.invocation_metadata()}
         self.calls.append(Recorded(request, metadata, context.time_remaining()))
         return default if self.respond is None else self.respond(request, context)
 
@@ -58,7 +60,7 @@ class GuardrailServer(guardrail_pb2_grpc.GuardrailServiceServicer):
 def guardrail() -> Iterator[GuardrailServer]:
     servicer = GuardrailServer()
     server = grpc.server(futures.ThreadPoolExecutor(4))
-    guardrail_pb2_grpc.add_GuardrailServiceServicer_to_server(servicer, server)
+    guardrail_pb2_grpc.add_GuardrailServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
     health_pb2_grpc.add_HealthServicer_to_server(servicer.health, server)
     servicer.health.set("reward-model", health_pb2.HealthCheckResponse.NOT_SERVING)
     servicer.port = server.add_insecure_port("127.0.0.1:0")

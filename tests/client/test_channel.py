@@ -8,11 +8,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+
 import wardgate
+from tests.client.conftest import GuardrailServer
 from wardgate.channel import is_loopback
 from wardgate.v1 import guardrail_pb2_grpc
-
-from tests.client.conftest import GuardrailServer
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def tls_server(certificate: tuple[bytes, bytes]) -> Iterator[GuardrailServer]:
     key, chain = certificate
     servicer = GuardrailServer()
     server = grpc.server(futures.ThreadPoolExecutor(2))
-    guardrail_pb2_grpc.add_GuardrailServiceServicer_to_server(servicer, server)
+    guardrail_pb2_grpc.add_GuardrailServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
     credentials = grpc.ssl_server_credentials([(key, chain)], root_certificates=chain, require_client_auth=True)
     servicer.port = server.add_secure_port("127.0.0.1:0", credentials)
     server.start()

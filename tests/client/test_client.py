@@ -8,15 +8,15 @@ from typing import Any
 
 import grpc
 import pytest
-import wardgate
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
+import wardgate
+from tests.client.conftest import GuardrailServer
 from wardgate import calls
 from wardgate.v1 import conversation_pb2, guardrail_pb2
 from wardgate.v1.status_pb2 import ItemStatus
-
-from tests.client.conftest import GuardrailServer
 
 SECRET = "the moon is made of green cheese"
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from wardgate import check_request, generate_request
 from wardgate.v1 import guardrail_pb2
 from wardgate.v1.conversation_pb2 import (
