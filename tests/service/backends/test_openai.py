@@ -415,7 +415,7 @@ async def test_the_callers_deadline_ends_the_call_and_the_work_upstream(upstream
     async with backend_at(upstream.url) as backend:
         with pytest.raises(DeadlineExceeded):
             await backend.generate(HELLO, SAMPLING, 1, began + 0.3)
-        assert 0.29 <= time.monotonic() - began < 2.0
+        assert 0.29 <= time.monotonic() - began < 4.0
         await asyncio.wait_for(upstream.left.wait(), 5)
 
 
