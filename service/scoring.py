@@ -17,7 +17,7 @@ from guards.types import ModelIdentity, ScoreTiming, TextScores
 from service.batcher import Batcher, SequenceResult
 
 _LOOP_CHARACTERS = 4_000  # below: tokenized on the event loop (about 1 ms at most); above: in a thread
-_WARM_UP_WORDS = (1, 12, 40, 100, 150)
+_WARM_UP_WORDS = (4, 40, 150)  # some 800 tokens of forwards in all: 0.2 s of the cold start
 _FIRST_DEADLINE_S = 60.0  # for scoring before anybody waits: the runtime allocates for every shape it has not seen
 
 
@@ -49,10 +49,11 @@ class BatchedScorer:
     async def warm_up(self) -> None:
         """Score a few lengths, alone and together, so that the first real request is not slow."""
         texts = [normalize("ready " * words) for words in _WARM_UP_WORDS]
-        inputs = [ScoreInput(text) for text in texts] + [ScoreInput(text, text) for text in texts]
-        for item in inputs:
-            await self.score([item], time.monotonic() + _FIRST_DEADLINE_S)
-        await self.score(inputs * 2, time.monotonic() + _FIRST_DEADLINE_S)
+        prompts = [ScoreInput(text) for text in texts]
+        for prompt in prompts:
+            await self.score([prompt], time.monotonic() + _FIRST_DEADLINE_S)
+        exchanges = [ScoreInput(text, text) for text in texts]
+        await self.score(prompts + exchanges, time.monotonic() + _FIRST_DEADLINE_S)
 
     async def separates(self, safe: str, unsafe: str, margin: float = 0.05) -> bool:
         """Whether the model finds `unsafe` riskier than `safe` by `margin` of probability: damaged weights do not."""
