@@ -25,10 +25,13 @@ INLINE_CHARS = 4096
 # After so many matches of one pattern the rest of the text counts as matched: the search restarts
 # at each match, and a pattern such as `a.*b|a` would make that quadratic.
 MAX_MATCHES = 10_000
-_MAX_MEM = 64 << 20  # bytes RE2 may use for one pattern; beyond its cache it is slower, never wrong
+_MAX_MEM = 16 << 20  # bytes RE2 may use for one pattern; beyond its cache it is slower, never wrong
+_MAX_PROGRAM = 20_000  # RE2 instructions in one combined search; a word is about ten
 
 # Scripts written without spaces (or, as Korean, with particles stuck to words): no whole words to ask for.
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]")
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]"
+)
 _TOKEN = re.compile(rf"(?:[^\W_]+|[{COMBINING_MARKS}]+)+|[^\s]")
 
 
@@ -125,7 +128,7 @@ class _Patterns:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._each = [compile_re2(pattern, never_capture=True) for pattern in patterns]
-        self._any = _combined(patterns)
+        self._any = _combined(patterns, [compiled.programsize for compiled in self._each])
 
     def find(self, text: str) -> Iterator[tuple[int, int]]:
         if not any(combined.search(text) for combined in self._any):
@@ -140,17 +143,17 @@ class _Patterns:
                     yield start, end
 
 
-def _combined(patterns: Sequence[str]) -> list[re2._Regexp]:
-    """As few alternations as RE2's memory limit allows. RE2's own Set would miss matches when out of memory."""
-    if not patterns:
-        return []
-    if len(patterns) == 1:
-        return [compile_re2(patterns[0], never_capture=True)]
-    try:
-        return [compile_re2("|".join(f"(?:{pattern})" for pattern in patterns), never_capture=True)]
-    except re2.error:
-        half = len(patterns) // 2
-        return _combined(patterns[:half]) + _combined(patterns[half:])
+def _combined(patterns: Sequence[str], sizes: Sequence[int]) -> list[re2._Regexp]:
+    """Alternations of bounded size. RE2's own Set would miss matches when out of memory; these slow down."""
+    chunks: list[list[str]] = []
+    room = 0
+    for pattern, size in zip(patterns, sizes, strict=True):
+        if size > room:
+            chunks.append([])
+            room = _MAX_PROGRAM
+        chunks[-1].append(f"(?:{pattern})")
+        room -= size
+    return [compile_re2("|".join(chunk), never_capture=True) for chunk in chunks]
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def _kind(
     accepts: Callable[[str], bool] = _anything,
 ) -> SecretKind:
     """`ours` are RE2 patterns that the plugin lacks; their first group is the secret."""
-    theirs = [_translated(source, group) for source in list(plugin.denylist)[only]] if plugin else []
+    theirs = [_translated(source, group) for source in list(plugin().denylist)[only]] if plugin else []
     return SecretKind(hints, (*theirs, *(_Pattern(compile_re2(pattern), 1) for pattern in ours)), accepts)
 
 

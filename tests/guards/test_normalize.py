@@ -15,8 +15,8 @@ _ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e00
 # Draws the characters the steps are about far more often than plain Unicode would.
 _NASTY = st.sampled_from(
     "ab Z1\n\t\r\x00\x85 \u00a0\u3000\u00ad\u200b\u200c\u200d\u202e\u2066\ufeff\ufe0f\ufe0e\u034f\u0301\u0323\u0338"
-    "\u0332\u20e3\u00b4\u00a8éеаосрхукнтмпгшжя αβγσϲԁаІІӀｋ𝓴ﬃ㎏½\U0001f3f4\U000e0067\U000e0062\U000e007f\U000e0041\U000e0100"
-    "\U000e0161👨👩🏽❤🇫🇷🅰ɪʟक्षनिمی한ᄒ\u1161\u11ab\u3164がﾞ\u0344์ิ\ud800ǆ\u0345ẛ\u1e9b\u0307"
+    "\u0332\u20e3\u00b4\u00a8éеаосрхукнтмпгшжя αβγσϲԁаІІӀｋ𝓴ﬃ㎏½\U0001f3f4\U000e0067\U000e0062\U000e007f\U000e0041"
+    "\U000e0100\U000e0161👨👩🏽❤🇫🇷🅰ɪʟक्षनिمی한ᄒ\u1161\u11ab\u3164がﾞ\u0344์ิ\ud800ǆ\u0345ẛ\u1e9b\u0307"
 )
 _TEXTS = st.text(_NASTY | st.characters(), max_size=60) | st.text(_NASTY, max_size=60)
 

@@ -1,0 +1,26 @@
+"""A subject of one message with one part, so that spans are offsets of the text as it was sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from guards.normalize import NormalizedText, normalize
+from guards.types import Coverage, Span, Stage, TextScores
+
+
+@dataclass
+class OneText:
+    text: NormalizedText
+    stage: Stage = Stage.REQUEST
+    asked_scores: int = field(default=0)
+
+    async def scores(self) -> TextScores:
+        self.asked_scores += 1
+        return TextScores({}, Coverage())
+
+    def spans(self, start: int, end: int) -> tuple[Span, ...]:
+        return (Span(0, 0, start, end),)
+
+
+def subject(text: str) -> OneText:
+    return OneText(normalize(text))
