@@ -15,6 +15,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from guards.policy import Policy
+from guards.rewards.guard import RewardGuard
 from guards.types import (
     Action,
     Coverage,
@@ -106,8 +107,13 @@ class Metrics:
         """The policies in force after a load; a refused file leaves the old ones and counts as an error."""
         self.policy_reloads.labels("ok" if ok else "error").inc()
         self.policy_info.clear()
+        self.threshold.clear()
         for policy in policies.values():
             self.policy_info.labels(policy.name, policy.version, policy.digest).set(1)
+            for member in (*policy.request, *policy.response):
+                if isinstance(member.guard, RewardGuard):
+                    for action, risk in member.guard.rungs:
+                        self.threshold.labels(policy.name, member.guard.head, action.name.lower()).set(risk)
         if ok:
             self.policy_loaded.set_to_current_time()
 
@@ -212,6 +218,9 @@ class Metrics:
         r = self.registry
         self.risk = Histogram(
             "wardgate_risk_score", "Calibrated P(unsafe).", ["policy", "head", "stage"], buckets=_RISK, registry=r
+        )
+        self.threshold = Gauge(
+            "wardgate_threshold", "Risk from which an action applies.", ["policy", "head", "action"], registry=r
         )
         self.reward = Histogram(
             "wardgate_reward", "Raw reward, higher is better.", ["model", "stage"], buckets=_REWARD, registry=r

@@ -61,6 +61,7 @@ _FAIL_MODES = {
 _FINISH_REASONS = {
     FinishReason.STOP: guardrail.FINISH_REASON_STOP,
     FinishReason.LENGTH: guardrail.FINISH_REASON_LENGTH,
+    FinishReason.CONTENT_FILTER: guardrail.FINISH_REASON_CONTENT_FILTER,
 }
 
 

@@ -89,6 +89,9 @@ def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)),
         ("grpc.max_connection_age_grace_ms", int(settings.max_deadline_s * 1000)),
         ("grpc.server_handshake_timeout_ms", 10_000),
+        # Clients may ping an idle connection, to notice one that a middlebox dropped.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
         ("grpc.so_reuseport", 0),  # two servers on one port would split the traffic unnoticed
     ]
 

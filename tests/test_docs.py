@@ -1,0 +1,72 @@
+"""What the documents promise is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+
+from guards.policy import load_policy
+from service.config import OpenAISettings, Settings, TransformersSettings
+from service.metrics import Metrics
+from tests.fakes import HEADS
+
+ROOT = Path(__file__).parent.parent
+FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+
+
+def fenced(page: str, language: str) -> list[str]:
+    return [text for found, text in FENCE.findall((ROOT / page).read_text()) if found == language]
+
+
+def test_every_metric_is_described() -> None:
+    described = set(re.findall(r"`((?:wardgate|grpc_server)_\w+)`", (ROOT / "docs/metrics.md").read_text()))
+    registry: CollectorRegistry = Metrics("test").registry
+    exported = {
+        metric.name + ("_total" if metric.type == "counter" else "")
+        for metric in registry.collect()
+        if metric.name.startswith(("wardgate_", "grpc_"))
+    }
+    assert exported <= described
+
+
+@pytest.mark.parametrize("section", [*Settings.model_fields, "transformers", "openai"])
+def test_every_setting_is_described(section: str) -> None:
+    page = (ROOT / "docs/configuration.md").read_text()
+    model = {"transformers": TransformersSettings, "openai": OpenAISettings}.get(section)
+    if model is None:
+        annotation = Settings.model_fields[section].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            assert f"## {section}" in page
+            return
+        model = annotation  # type: ignore[assignment]
+    for name in model.model_fields:  # type: ignore[union-attr]
+        assert f"`{name}" in page or f".{name}`" in page or f"`kind: {section}`" in page, f"{section}.{name}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/policies.md"])
+def test_the_example_policies_are_valid(page: str, tmp_path: Path) -> None:
+    examples = [text for text in fenced(page, "yaml") if "thresholds" in text]
+    assert examples
+    for index, text in enumerate(examples):
+        file = tmp_path / f"{index}.yaml"
+        file.write_text(text)
+        assert load_policy(file, HEADS).request
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/configuration.md"])
+def test_the_example_settings_are_valid(page: str) -> None:
+    examples = [text for text in fenced(page, "yaml") if "thresholds" not in text]
+    assert examples
+    for text in examples:
+        assert Settings(**yaml.safe_load(text))
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
