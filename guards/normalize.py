@@ -24,14 +24,22 @@ _MAX_MARKS = 16  # per base; canonical reordering is quadratic in it
 _MAX_GENERIC_MARKS = 2  # uncomposed accents per base; more is "zalgo"
 
 
-def _marks() -> str:
-    """All combining marks, and the two kana marks that decompose to one."""
-    codes = [code for code in range(0x300, 0x1F000) if unicodedata.category(chr(code))[0] == "M"]
-    return "".join(f"\\U{code:08x}" for code in (*codes, 0xFF9E, 0xFF9F))
+def _marks(first: int, last: int) -> str:
+    """Ranges of all combining marks in [first, last)."""
+    body, code = "", first
+    while code < last:
+        end = code
+        while end < last and unicodedata.category(chr(end))[0] == "M":
+            end += 1
+        if end > code:
+            body += f"\\U{code:08x}-\\U{end - 1:08x}"
+        code = end + 1
+    return body
 
 
 # The body of a character class; words of many scripts are letters and these.
-COMBINING_MARKS = _marks()
+_BMP_MARKS = _marks(0x300, 0x10000) + "\uff9e\uff9f"  # these two kana marks decompose to combining ones
+COMBINING_MARKS = _BMP_MARKS + _marks(0x10000, 0x1F000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,8 @@ def _ranges(*ranges: tuple[int, int]) -> str:
 _PLAIN_ASCII = re.compile(r"[\n\t -~]*")
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
 _WORD = re.compile(r"[^\W_]+")
+# A cheap test first: Python looks BMP classes up in a table, but walks through the ranges above.
+_LIKELY_MARK_RUN = re.compile(f"[{_BMP_MARKS}\U00010000-\U0001efff]{{{_MAX_MARKS + 1},}}")
 _MARK_RUN = re.compile(f"[{COMBINING_MARKS}]{{{_MAX_MARKS},}}")
 # Accents of no script in particular, the kind that is stacked or struck through letters for effect.
 _GENERIC = _ranges((0x300, 0x36F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F))
@@ -253,10 +263,11 @@ _HANDLERS: dict[str, Callable[[re.Match[str]], _Edit | None]] = {
 
 
 def _cap_marks(text: str) -> Iterator[_Edit]:
-    for match in _MARK_RUN.finditer(text):
-        start = match.start() + _MAX_MARKS
-        if start < match.end():
-            yield _Edit(start, match.end(), "", hidden=match.end() - start)
+    for likely in _LIKELY_MARK_RUN.finditer(text):
+        for match in _MARK_RUN.finditer(text, *likely.span()):
+            start = match.start() + _MAX_MARKS
+            if start < match.end():
+                yield _Edit(start, match.end(), "", hidden=match.end() - start)
 
 
 def _compose(text: str) -> Iterator[_Edit]:

@@ -44,10 +44,13 @@ _BARE_SSN = compile_re2(r"(?i)\b(?:ssn|social security)\b[^0-9\n]{0,30}\b(\d{9})
 _PHONE_WORD = re.compile(
     r"(?:phone|tel|call|mobile|cell|fax|text|whatsapp|sms|dial|contact|ring)\b[^0-9\n]{0,20}\Z", re.I
 )
+_BARE = re.compile(r"[( ]*\d+(?:\.\d+)?[) ]*", re.ASCII)  # may as well be an identifier or a decimal fraction
 _BEFORE_PHONE = 32  # characters in which such a word counts
 # Dates and IPv4 addresses, which numbering plans may take for a number.
 _NOT_PHONE = re.compile(
-    r"(?:\d{4}[-/.]\d\d[-/.]\d\d|\d\d[-/.]\d\d[-/.]\d{4}|\d{1,3}(?:\.\d{1,3}){3}(?!\.\d))(?!\d)[ (]*", re.ASCII
+    r"(?<![\d.])(?:(?:19|20)\d\d[-/.][01]\d[-/.][0-3]\d|[0-3]\d[-/.][0-3]\d[-/.](?:19|20)\d\d"
+    r"|\d{1,3}(?:\.\d{1,3}){3}(?!\.\d))(?!\d)",
+    re.ASCII,
 )
 
 _IPV4 = compile_re2(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
@@ -101,7 +104,7 @@ def _card_at(text: str, begin: int, groups: Sequence[tuple[int, int]]) -> Found:
 def _glued(text: str, start: int, end: int) -> bool:
     """Whether the number is a part of an identifier, a hash or a decimal fraction."""
     before, after = text[max(start - 2, 0) : start], text[end : end + 1]
-    if before[-1:].isalnum() or before[-1:] in {"_", "."} or (before[-1:] == "-" and before[:1].isdigit()):
+    if before[-1:].isalnum() or before[-1:] in {"_", "."} or (before[-1:] in {"-", ","} and before[:1].isdigit()):
         return True
     return after.isalnum() or after == "_"
 
@@ -138,16 +141,23 @@ def _continues(text: str, start: int, end: int) -> bool:
 
 def find_phones(text: str, runs: Sequence[tuple[int, int]], regions: Sequence[str]) -> Found:
     """Numbers valid in `regions` or with a country code; digits without a separator only after a word like "call"."""
-    for run_start, run_end in runs:
-        start, end = _loosened(text, run_start, run_end)
-        while (other := _NOT_PHONE.match(text, start, end)) is not None:
-            start = other.end()
-        run = text[start:end]
-        if len(run) < _DIGITS_PER_NUMBER or _glued(text, start, end):
-            continue
-        if run.isdigit() and not _PHONE_WORD.search(text, max(start - _BEFORE_PHONE, 0), start):
-            continue
-        yield from _phones_in(run, start, regions)
+    for run in runs:
+        for start, end in _between_dates(text, *_loosened(text, *run)):
+            number = text[start:end]
+            if len(number) < _DIGITS_PER_NUMBER or _glued(text, start, end):
+                continue
+            if _BARE.fullmatch(number) and not _PHONE_WORD.search(text, max(start - _BEFORE_PHONE, 0), start):
+                continue
+            yield from _phones_in(number, start, regions)
+
+
+def _between_dates(text: str, start: int, end: int) -> Found:
+    """The pieces of a run around dates and IPv4 addresses, without the spaces next to these."""
+    for other in (*_NOT_PHONE.finditer(text, start, end), None):
+        stop = other.start() if other else end
+        piece = text[start:stop]
+        yield start + len(piece) - len(piece.lstrip(" ")), start + len(piece.rstrip(" "))
+        start = other.end() if other else end
 
 
 def _loosened(text: str, start: int, end: int) -> tuple[int, int]:

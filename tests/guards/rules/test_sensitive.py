@@ -24,6 +24,7 @@ FOUND = [
     ("email_address", "имя@почта.рф", "Пишите на {}"),
     ("phone_number", "415-555-2671", "call {} 2nd time"),
     ("phone_number", "415-555-2671", "on 2024-01-15 {}"),
+    ("phone_number", "415-555-2671", "{} 2024-01-15 is when"),
     ("phone_number", "(415) 555-2671", "Ring {}, please"),
     ("phone_number", "+44 20 7946 0958", "{}"),
     ("phone_number", "4155552671", "my phone number is {}"),
@@ -115,6 +116,8 @@ BENIGN = [
     "Python 3.11.9, torch 2.13.0+cpu, CUDA 12.4, driver 550.54.15",
     "2024-01-15T10:30:00.123456Z INFO 20240115103000 done in 1234567 us",
     "GPU memory 143771 MiB; 4194304 tokens; lr 3e-4; seed 1234567890",
+    "1:00  1\n       1 2065-01-01 10:20:00  2024-01-01 00:00:00.0  01/02/2024 12:30",
+    "n=1000000: 1,295,176.3266261867 of (github.com/nodejs/node/commit/5305831184)",
     "Chapter 12.3.4.5 covers section 7.1.2.10 in pages 100-110.",
 ]
 
