@@ -21,8 +21,7 @@ from confusable_homoglyphs.confusables import confusables_data
 FOLDED_SCRIPTS = frozenset(
     {"CYRILLIC", "GREEK", "ARMENIAN", "COPTIC", "CHEROKEE", "LISU", "CANADIAN_ABORIGINAL", "DESERET", "OSAGE"}
 )
-_EXTRA = dict(zip("вгкмнптшВГКМНТЗёЁєεηικτωχβ", "brkmhntwBrKMHT3eEeenikτwxb".replace("τ", "t"), strict=True))
-_EXTRA.pop("З")  # looks like a digit; digits are not folded
+_EXTRA = dict(zip("вгкмнптшВГКМНТёЁєεηικτωχβ", "brkmhntwBrKMHTeEeeniktwxb", strict=True))
 _CYRILLIC_TWINS = dict(zip("acekopxyiABCEHKMOPTXYI", "асекорхуіАВСЕНКМОРТХУІ", strict=True))
 
 
