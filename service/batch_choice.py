@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 
 _NEIGHBOURS = 256  # candidates looked at per batch: bounds the choice to some 0.2 ms however long the line is
 
+_OVERTAKING_BATCHES = 3  # fewer: smaller batches; more: a longer tail
+
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
@@ -20,8 +22,8 @@ class BatchLimits:
 
     max_tokens: int = 512  # padded tokens of one batch; a longer sequence runs alone
     max_items: int = 64
-    max_padding: float = 0.08  # share of a batch's padded tokens that may be padding, [0, 1)
-    max_age_s: float = 0.25  # once the leader waited longer, those who waited longest join before closer lengths
+    max_padding: float = 0.05  # share of a batch's padded tokens that may be padding, [0, 1)
+    max_age_s: float = 0.25  # once the oldest waited longer, only those close behind it in the line may join it
     max_queue_items: int = 4096  # waiting sequences; more are refused with Overloaded
     workers: int = 2  # threads, each running one forward at a time
     fair_tokens: int = 2048  # what a call may have at its place in the line; the rest of it queues up behind others
@@ -102,23 +104,28 @@ def choose_batch(line: Line[W], limits: BatchLimits, now: float, share: int = 1)
     leader = line.by_age[0]
     # its fair part of the line, with room for the padding
     budget = min(limits.max_tokens, int(line.tokens / share / (1 - limits.max_padding)))
-    aged = now - limits.max_age_s
     # With one companion of length s beside L, padding is (L - s) / 2L: outside this range no pair is allowed.
     reach = max(1 - 2 * limits.max_padding, 0.05)
     company = line.near(leader, leader.tokens * reach, leader.tokens / reach)
+    if leader.due < now - limits.max_age_s:
+        last = _by_age(_last_allowed(line, limits))
+        company = [other for other in company if _by_age(other) <= last]
 
-    def preference(other: W) -> tuple[bool, float, bool, int, float]:
-        is_aged = other.due <= aged
-        return (
-            not is_aged,
-            other.due if is_aged else 0.0,
-            other.call != leader.call,
-            abs(other.tokens - leader.tokens),
-            other.due,
-        )
+    def preference(other: W) -> tuple[bool, int, float]:
+        return other.call != leader.call, abs(other.tokens - leader.tokens), other.due
 
     company.sort(key=preference)
     return _fill(leader, company, limits, budget)
+
+
+def _last_allowed(line: Line[W], limits: BatchLimits) -> W:
+    """The last of the oldest that some batches hold: bounds how many may overtake a sequence of a rare length."""
+    room = _OVERTAKING_BATCHES * limits.max_tokens
+    for waiting in line.by_age:
+        room -= waiting.tokens
+        if room <= 0:
+            return waiting
+    return line.by_age[-1]
 
 
 def _fill(leader: W, company: Iterable[W], limits: BatchLimits, budget: int) -> list[W]:

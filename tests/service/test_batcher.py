@@ -490,11 +490,13 @@ def test_every_batch_holds_the_oldest_and_keeps_the_limits_until_all_are_served(
     assert line.by_length == []
 
 
-def test_those_who_waited_too_long_join_before_closer_lengths() -> None:
-    rows = [(100, 0.0, 0), *[(100, 9.9, number) for number in range(1, 6)], *[(96, 1.0, 7), (104, 2.0, 8)]]
-    limits = BatchLimits(max_tokens=450, max_age_s=5.0)
-    batch = choose_batch(line_of(rows), limits, now=10.0)
-    assert [waiting.due for waiting in batch] == [0.0, 1.0, 2.0, 9.9]
+def test_a_leader_that_waited_too_long_takes_only_those_close_behind_it() -> None:
+    rows = [(100, 0.0, 0), (96, 0.1, 1), (104, 0.2, 2), *[(300, 0.3, 3)] * 4, *[(100, 0.4, call) for call in (4, 5)]]
+    limits = BatchLimits(max_tokens=420, max_age_s=5.0)
+    in_time = choose_batch(line_of(rows), limits, now=4.0)
+    too_late = choose_batch(line_of(rows), limits, now=6.0)
+    assert [waiting.due for waiting in in_time] == [0.0, 0.4, 0.4, 0.1]
+    assert [waiting.due for waiting in too_late] == [0.0, 0.1, 0.2]
 
 
 def test_sequences_of_one_call_are_preferred_as_company() -> None:
