@@ -1,11 +1,12 @@
 # Every command a developer needs; `make help` lists them.
 SHELL := /bin/bash
 PYTHON ?= python3
+TORCH := 2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test nightly check proto bench models
+.PHONY: help install demo test nightly check constraints proto bench models
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -43,6 +44,14 @@ check: install ## format, lint, types, layers, proto
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=.cache/proto --pyi_out=.cache/proto \
 	  --grpc_python_out=.cache/proto proto/wardgate/v1/*.proto
 	for file in .cache/proto/wardgate/v1/*; do cmp "$$file" "proto/wardgate/v1/$$(basename $$file)" || exit 1; done
+
+constraints: ## pin what pyproject.toml's ranges give today
+	rm -rf .cache/pins && $(PYTHON) -m venv .cache/pins
+	.cache/pins/bin/pip install --quiet --upgrade 'pip>=25'
+	.cache/pins/bin/pip install --quiet torch==$(TORCH)
+	.cache/pins/bin/pip install --quiet --editable '.[local,train,dev]'
+	(echo '# Every package of the development environment, pinned. Made by `make constraints`; pyproject.toml has the ranges.'; \
+	  .cache/pins/bin/pip freeze --exclude-editable | sed 's/+cpu//') > constraints.txt
 
 proto: install ## generate code from proto/, with the oldest supported tools
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto --grpc_python_out=proto \
