@@ -48,7 +48,7 @@ def decide(policy: Policy, results: Sequence[GuardResult], coverage: Coverage, l
 
 def combine(decisions: Sequence[Decision]) -> Decision:
     """One decision over several texts of an exchange: the strongest, with everybody's findings."""
-    strongest = max(decisions, key=lambda decision: (decision.action, decision.would_action))
+    strongest = max(decisions, key=lambda d: (d.action, d.cause is Cause.POLICY, d.would_action))
     would = max(decision.would_action for decision in decisions)
     findings = sorted((f for d in decisions for f in d.findings), key=lambda f: (-f.action, -f.risk, f.rule))
     return replace(strongest, would_action=would, findings=tuple(findings))
@@ -71,9 +71,19 @@ def _strongest(policy: Policy, results: Sequence[GuardResult], coverage: Coverag
         grounds += [_Ground(_effective(finding), Cause.POLICY, finding.rule) for finding in result.findings]
         if result.fail_mode_applied is FailMode.CLOSED:
             grounds.append(_Ground(Action.BLOCK, Cause.GUARD_FAILURE, f"{result.guard}-failed"))
-    if not coverage.complete:
+    if not coverage.complete and _use_scores(policy, results):
         grounds.append(_Ground(policy.incomplete, Cause.INCOMPLETE_COVERAGE, INCOMPLETE))
     return max(grounds, key=lambda ground: (ground.action, ground.cause is Cause.POLICY))
+
+
+def _use_scores(policy: Policy, results: Iterable[GuardResult]) -> bool:
+    """Whether any of the guards judges by scores; to the others it is all one what was scored."""
+    return any(
+        member.guard.uses_scores
+        for result in results
+        for member in policy.guards(result.stage)
+        if member.guard.name == result.guard
+    )
 
 
 def _effective(finding: Finding) -> Action:
