@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from guards.base import ScoreInput, Scorer
-from guards.errors import FieldViolation, InvalidInput
+from guards.errors import FieldViolation, InvalidInput, ScoringError
 from guards.normalize import NormalizedText, normalize
 from guards.types import Candidate, Message, Part, Role, Scope, Span, Stage, TextScores, part_text
 
@@ -44,9 +45,16 @@ class Submission:
 
     async def scores(self, index: int) -> TextScores:
         if self._task is None:
-            self._task = asyncio.create_task(self._scorer.score(self._inputs, self._deadline))
+            self._task = asyncio.create_task(self._score())
         # One guard's timeout must not take the scores from the others.
         return (await asyncio.shield(self._task))[index]
+
+    async def _score(self) -> tuple[TextScores, ...]:
+        scores = await self._scorer.score(self._inputs, self._deadline)
+        for head in (head for text in scores for head in text.heads.values()):
+            if not (math.isfinite(head.reward) and math.isfinite(head.risk)):
+                raise ScoringError(f"head {head.head} gave a score that is not a finite number")
+        return scores
 
     def result(self, index: int) -> TextScores | None:
         """The scores if they were asked for and came."""

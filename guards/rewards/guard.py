@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -46,6 +47,8 @@ class RewardGuard:
         score = scores.heads.get(self.head)
         if score is None:
             raise GuardError(f"head '{self.head}' does not judge the {subject.stage.value} side")
+        if not math.isfinite(score.risk):  # NaN would be under every threshold
+            raise GuardError(f"head '{self.head}' gave a risk that is not a finite number")
         for action, threshold in self.rungs:
             if score.risk >= threshold:
                 finding = Finding(
