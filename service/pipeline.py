@@ -15,9 +15,9 @@ from typing import Protocol
 
 from guards.base import ScoreInput, Scorer
 from guards.decision import REGENERATIONS_SPENT, block_instead, combine, decide
-from guards.errors import PreconditionFailed
+from guards.errors import PreconditionFailed, ScoringError
 from guards.policy import Policy
-from guards.types import Action, Candidate, Coverage, Message, ScoreTiming, Stage
+from guards.types import Action, Candidate, Coverage, GuardStatus, Message, ScoreTiming, Stage, TextScores
 from service.admission import Admission
 from service.backends.base import Backend, Generation, SamplingParameters
 from service.exchange import (
@@ -142,7 +142,8 @@ class Pipeline:
 
     async def _verdict(self, policy: Policy, call: CheckCall | GenerateCall, subject: TextSubject) -> Verdict:
         results = await judge(policy.guards(subject.stage), subject, call.deadline)
-        scored = await subject.scores() if call.want_scores else subject.scored()
+        late = any(result.status is GuardStatus.TIMEOUT for result in results)
+        scored = await _view(subject) if call.want_scores and not late else subject.scored()
         coverage = scored.coverage if scored else Coverage()
         timing = scored.timing if scored else ScoreTiming()
         return Verdict(
@@ -221,6 +222,14 @@ def _generated(
         provenance=_provenance(policy, scorer),
         timing=_timing(started, waited_s, verdicts, writing.seconds),
     )
+
+
+async def _view(subject: TextSubject) -> TextScores | None:
+    """The scores to show, also when no guard asked; a view that fails is no reason to fail the request."""
+    try:
+        return await subject.scores()
+    except ScoringError:
+        return None
 
 
 def _provenance(policy: Policy, scorer: Scorer) -> Provenance:
