@@ -30,6 +30,7 @@ from guards.errors import (
 )
 from service.config import GrpcSettings
 from service.convert import duration
+from service.logs import fault_fields
 from service.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ class Boundary:
         if isinstance(error, BackendError):
             self._metrics.backend_errors.labels(error.kind).inc()
         if status.code == code_pb2.INTERNAL:
-            log.error("request failed", extra={"method": name, "reason": reason}, exc_info=error)
+            log.error("request failed", extra={"method": name, "reason": reason} | fault_fields(error))
         return status
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -22,3 +23,12 @@ def set_up_logging(settings: LogSettings) -> None:
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
     for chatty in ("asyncio", "watchfiles", "aiohttp", "httpx", "urllib3", "transformers"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def fault_fields(error: BaseException) -> dict[str, str]:
+    """Where an error came from, for a log event. Messages are left out: those of other libraries quote user text."""
+    places = "".join(traceback.format_tb(error.__traceback__))
+    before = error.__cause__ or error.__context__
+    if before:
+        places = f"{fault_fields(before)['traceback']}{type(before).__name__}, then:\n{places}"
+    return {"error": type(error).__name__, "traceback": places}

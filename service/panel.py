@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from guards.errors import DeadlineExceeded, GuardError, Overloaded, ScoringError, WardgateError
 from guards.policy import PolicyGuard
 from guards.types import GuardResult, GuardStatus
+from service.logs import fault_fields
 from service.subject import TextSubject
 
 log = logging.getLogger(__name__)
@@ -43,19 +44,19 @@ async def _evaluate(member: PolicyGuard, subject: TextSubject, deadline: float) 
     started = time.monotonic()
     own_limit = started + member.timeout_s
     try:
-        async with asyncio.timeout(min(own_limit, deadline) - started):
+        async with asyncio.timeout(min(own_limit, deadline) - started) as limit:
             findings = await member.guard.evaluate(subject)
     except (DeadlineExceeded, Overloaded):
         raise
     except TimeoutError:
-        if deadline <= own_limit:
+        if limit.expired() and deadline <= own_limit:  # else it is a TimeoutError of the guard's own
             raise DeadlineExceeded("the deadline passed while the guards were judging") from None
         return _failed(member, GuardStatus.TIMEOUT, "timeout", started)
     except Exception as error:
         log.warning(
             "guard failed",
-            extra={"guard": member.guard.name, "stage": member.stage.value, "error_type": _error_type(error)},
-            exc_info=not isinstance(error, WardgateError),
+            extra={"guard": member.guard.name, "stage": member.stage.value, "error_type": _error_type(error)}
+            | fault_fields(error),
         )
         return _failed(member, GuardStatus.ERROR, _error_type(error), started)
     return GuardResult(

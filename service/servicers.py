@@ -12,6 +12,7 @@ from service.backends.base import SamplingParameters
 from service.config import LimitSettings
 from service.convert import MAX_BATCH, check_call, generate_call, parse
 from service.interceptors import status_of
+from service.logs import fault_fields
 from service.pipeline import Pipeline
 from service.replies import check_response, generate_response
 from wardgate.v1 import guardrail_pb2 as guardrail
@@ -58,5 +59,5 @@ class GuardrailServicer:
         except Exception as error:
             status = status_of(error)
             if status.code == code_pb2.INTERNAL:
-                log.error("item of a batch failed", exc_info=error)
+                log.error("item of a batch failed", extra=fault_fields(error))
             return guardrail.BatchCheckItem(error=statuses.ItemStatus.FromString(status.SerializeToString()))
