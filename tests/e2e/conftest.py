@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -13,14 +13,7 @@ from guards.rewards.reward_model import RewardModel
 from service.app import App
 from service.config import Settings, load_settings
 from service.reward_models import open_reward_model
-
-OpenApp = Callable[[Settings], AbstractAsyncContextManager[App]]
-
-
-def scoring_settings(**sections: object) -> Settings:
-    """Free ports and no wrapped model, unless a test says otherwise."""
-    given = {"grpc": {"port": 0, "drain_s": 2.0}, "http": {"port": 0}, "backend": {"kind": "none"}, **sections}
-    return Settings(**given)  # type: ignore[arg-type]
+from tests.e2e.running import OpenApp
 
 
 @pytest.fixture(scope="session")

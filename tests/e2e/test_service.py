@@ -10,11 +10,11 @@ from collections.abc import Callable
 import aiohttp
 import numpy as np
 import pytest
-from conftest import OpenApp, scoring_settings
 
 from guards.rewards.reward_model import RewardModel
 from guards.rewards.runtimes.base import FloatArray, TokenBatch
 from service.app import App
+from tests.e2e.running import OpenApp, scoring_settings
 from wardgate import AsyncClient, WardgateError
 from wardgate.v1.decision_pb2 import ACTION_ALLOW, ACTION_BLOCK, ACTION_FLAG, CAUSE_GUARD_FAILURE, CAUSE_POLICY
 from wardgate.v1.guardrail_pb2 import FINISH_REASON_CONTENT_FILTER
