@@ -25,6 +25,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_MOST_LISTED = 16  # names in a message, so that it fits where errors travel
+
 
 class WardgateError(Exception):
     """The root; `reason` is a stable, low-cardinality code for metrics and ErrorInfo."""
@@ -58,7 +60,8 @@ class UnknownName(WardgateError):
     reason = "UNKNOWN_NAME"
 
     def __init__(self, kind: str, name: str, known: Sequence[str]) -> None:
-        listed = ", ".join(sorted(known)) or "none"
+        listed = ", ".join(sorted(known)[:_MOST_LISTED]) or "none"
+        listed += ", ..." if len(known) > _MOST_LISTED else ""
         super().__init__(f"there is no {kind} of that name; known: {listed}")
         self.kind = kind
         self.name = name

@@ -33,6 +33,7 @@ MAX_VIEWS = 8
 MAX_STOPS = 4
 MAX_STOP_CHARS = 64
 MAX_SEED = 2**63 - 1
+MAX_FAULTS = 32  # listed in one error: details travel in trailers, which clients take up to 8 KiB of
 
 _ROLES = {
     conversation.ROLE_SYSTEM: Role.SYSTEM,
@@ -65,7 +66,7 @@ def parse(message_type: Callable[[], M], raw: bytes, max_bytes: int) -> M:
 
 @dataclass(slots=True)
 class _Faults:
-    """Collects violations, so that a caller sees all of them at once."""
+    """Collects violations, so that a caller sees them at once."""
 
     violations: list[FieldViolation] = field(default_factory=list)
 
@@ -79,7 +80,10 @@ class _Faults:
     def raise_any(self) -> None:
         if self.violations:
             paths = ", ".join(violation.field for violation in self.violations[:5])
-            raise InvalidInput(f"invalid request: {paths}", self.violations)
+            listed = self.violations[:MAX_FAULTS]
+            if len(self.violations) > MAX_FAULTS:
+                listed.append(FieldViolation("", f"and {len(self.violations) - MAX_FAULTS} more"))
+            raise InvalidInput(f"invalid request: {paths}", listed)
 
 
 def check_call(request: guardrail.CheckRequest, limits: LimitSettings, deadline: float) -> CheckCall:
