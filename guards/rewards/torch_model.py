@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from guards.errors import ModelError
 from guards.rewards.manifest import HEADS_FILE, HeadSpec, Kind, Manifest, PoolingSpec, file_sha256
@@ -34,10 +34,11 @@ def segment_max(hidden: Tensor, mask: Tensor) -> Tensor:
 class PooledEncoder(nn.Module):
     """Token batch -> (prompt vector, response vector), each [B, len(layers) * len(kinds) * width]."""
 
-    def __init__(self, encoder: nn.Module, pooling: PoolingSpec) -> None:
+    def __init__(self, encoder: PreTrainedModel, pooling: PoolingSpec) -> None:
         super().__init__()
         self.encoder = encoder
         self.pooling = pooling
+        self.width = len(pooling.layers) * len(pooling.kinds) * int(encoder.config.hidden_size)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor) -> tuple[Tensor, Tensor]:
         types = segment_ids if self.pooling.token_types else torch.zeros_like(segment_ids)
@@ -101,20 +102,22 @@ class RewardNetwork(nn.Module):
         return torch.stack(rewards, dim=-1)
 
 
-def load_encoder(encoder_dir: Path, attention: str = "sdpa") -> nn.Module:
+def load_encoder(encoder_dir: Path, attention: str = "sdpa") -> PreTrainedModel:
     """The frozen encoder in fp32 from local files only; `attention` is sdpa or eager."""
     try:
         config = AutoConfig.from_pretrained(str(encoder_dir), local_files_only=True, trust_remote_code=False)
         weights = load_file(encoder_dir / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"no encoder in {encoder_dir}; run `wardgate models pull`") from error
-    make: Callable[..., nn.Module] = AutoModel.from_config  # transformers leaves it untyped
+    make: Callable[..., PreTrainedModel] = AutoModel.from_config  # transformers leaves it untyped
     encoder = make(config, attn_implementation=attention, add_pooling_layer=False)
     # the file carries a pooler that no head uses; anything missing would be random
     missing = encoder.load_state_dict(weights, strict=False).missing_keys
     if missing:
         raise ModelError(f"{encoder_dir} lacks weights ({missing[0]}); run `wardgate models pull`")
-    return encoder.float().eval().requires_grad_(False)
+    frozen: nn.Module = encoder  # transformers' overrides of these are untyped
+    frozen.eval().requires_grad_(False)
+    return encoder
 
 
 def check_encoder(manifest: Manifest, encoder_dir: Path) -> None:

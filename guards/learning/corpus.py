@@ -1,0 +1,182 @@
+"""From a recipe to the examples of each head: read, draw, make up, deduplicate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from guards.errors import InvalidInput
+from guards.learning.contrast import (
+    answer_wins,
+    everyday_prompts,
+    harmful_requests,
+    made_prompts,
+    refusal_text,
+    refusal_wins,
+)
+from guards.learning.data import Labelled, Pair, Row, read_rows
+from guards.learning.recipe import DataFile, Made, Recipe
+from guards.rewards.manifest import TrainingFile, file_sha256
+
+MADE_LICENCE = "Apache-2.0 (made by guards/learning/contrast.py)"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    prompts: tuple[Labelled, ...]
+    responses: tuple[Labelled, ...]
+    pairs: tuple[Pair, ...]
+    files: tuple[TrainingFile, ...]
+
+
+def load_corpus(recipe: Recipe, base: Path) -> Corpus:
+    """Every example, in an order that depends on the recipe and the files alone."""
+    rows: list[Row] = []
+    files = []
+    for file in recipe.files:
+        path = base / file.path
+        drawn = _drawn(_read(path), file, recipe.seed)
+        rows += drawn
+        name = (Path("data") / path.name).as_posix()
+        files.append(TrainingFile(path=name, sha256=file_sha256(path), rows=len(drawn), licence=file.licence))
+    made = _made(rows, recipe.made, recipe.seed)
+    files.append(TrainingFile(path="made", sha256=_rows_digest(made), rows=len(made), licence=MADE_LICENCE))
+    distinct = _distinct([*rows, *made])
+    labelled = [row for row in distinct if isinstance(row, Labelled)]
+    return Corpus(
+        prompts=tuple(row for row in labelled if row.response is None),
+        responses=tuple(row for row in labelled if row.response is not None),
+        pairs=tuple(row for row in distinct if isinstance(row, Pair)),
+        files=tuple(files),
+    )
+
+
+def _read(path: Path) -> tuple[Row, ...]:
+    if not path.exists():
+        raise InvalidInput(f"the recipe names {path}, which does not exist")
+    return read_rows(path)
+
+
+def _drawn(rows: Sequence[Row], file: DataFile, seed: int) -> list[Row]:
+    """Of each source, and of each label of it, a capped sample in file order."""
+    groups: dict[tuple[str, int], list[int]] = {}
+    for index, row in enumerate(rows):
+        if row.source not in file.exclude:
+            groups.setdefault((row.source, row.label if isinstance(row, Labelled) else 0), []).append(index)
+    kept: set[int] = set()
+    for (source, label), members in sorted(groups.items()):
+        cap = file.caps.get(source, file.cap)
+        kept.update(_chooser(f"{seed}:{source}:{label}").sample(members, min(cap, len(members))))
+    return [row for index, row in enumerate(rows) if index in kept]
+
+
+def _made(rows: Sequence[Row], made: Made, seed: int) -> list[Row]:
+    """Contrast prompts, and replies to them and to the prompts that were read."""
+    families = made_prompts(seed, made.prompts_per_family)
+    everyday, requests = everyday_prompts(seed, made.everyday), harmful_requests(seed, made.harmful_requests)
+    result: list[Row] = [Labelled(row.text, None, int(row.harmful), row.family) for row in families]
+    result += [Labelled(text, None, 0, "everyday") for text in everyday]
+    result += [Labelled(text, None, 1, "harmful_requests") for text in requests]
+    benign = [row.text for row in families if not row.harmful]
+    harmful = [row.text for row in families if row.harmful]
+    result += _answers(seed, "made_answers", [*everyday, *benign])
+    result += _refusals(seed, "made_refusals", [*requests, *harmful])
+    read: dict[str, list[str]] = {}
+    for row in rows:
+        if isinstance(row, Labelled) and row.response is None and row.label == 1 and len(row.prompt) < 300:
+            read.setdefault(row.source, []).append(row.prompt)
+    for source, prompts in sorted(read.items()):
+        if source in PLAIN_REQUESTS:
+            sample = _chooser(f"{seed}:pairs:{source}").sample(prompts, min(made.pairs_per_source, len(prompts)))
+            result += _refusals(seed, "read_refusals", sample)
+    return [*result, *_over_refusals(rows, seed), *_by_question(rows, seed)]
+
+
+# sources whose risky prompts ask for harm outright, so that a refusal is the right answer
+PLAIN_REQUESTS = (
+    "advbench",
+    "catqa",
+    "gptfuzz_questions",
+    "harmfulqa",
+    "maliciousinstruct",
+    "strongreject",
+    "tdc2023",
+)
+
+
+def _answers(seed: int, source: str, prompts: Sequence[str]) -> list[Row]:
+    rows: list[Row] = []
+    for pair in answer_wins(seed, prompts):
+        rows.append(Pair(pair.prompt, pair.chosen, pair.rejected, source))
+        rows.append(Labelled(pair.prompt, pair.chosen, 0, source))
+    return rows
+
+
+def _refusals(seed: int, source: str, prompts: Sequence[str]) -> list[Row]:
+    rows: list[Row] = []
+    for pair in refusal_wins(seed, prompts):
+        rows.append(Pair(pair.prompt, pair.chosen, pair.rejected, source))
+        rows.append(Labelled(pair.prompt, pair.chosen, 0, source))
+        rows.append(Labelled(pair.prompt, pair.rejected, 1, source))
+    return rows
+
+
+def _over_refusals(rows: Sequence[Row], seed: int) -> list[Row]:
+    """Both human-compared answers to a helpful question are safe, and better than a refusal."""
+    chooser = _chooser(f"{seed}:over_refusals")
+    result: list[Row] = []
+    for row in rows:
+        if isinstance(row, Pair) and row.source == "pref_pandalm_helpful":
+            result.append(Pair(row.prompt, row.chosen, refusal_text(chooser), "over_refusals"))
+            result.append(Labelled(row.prompt, row.chosen, 0, "helpful_answers"))
+            result.append(Labelled(row.prompt, row.rejected, 0, "helpful_answers"))
+    return result
+
+
+def _by_question(rows: Sequence[Row], seed: int) -> list[Row]:
+    """A safe reply to a harmful question is chosen over an unsafe reply to the same question."""
+    chooser = _chooser(f"{seed}:by_question")
+    safe: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if isinstance(row, Labelled) and row.response is not None and row.label == 0:
+            safe.setdefault((row.source, row.prompt), []).append(row.response)
+    return [
+        Pair(row.prompt, chooser.choice(safe[row.source, row.prompt]), row.response, f"{row.source}_pairs")
+        for row in rows
+        if isinstance(row, Labelled)
+        and row.response is not None
+        and row.label == 1
+        and (row.source, row.prompt) in safe
+    ]
+
+
+def _distinct(rows: Iterable[Row]) -> list[Row]:
+    seen: set[tuple[object, ...]] = set()
+    result = []
+    for row in rows:
+        key = _key(row)
+        if key not in seen:
+            seen.add(key)
+            result.append(row)
+    return result
+
+
+def _key(row: Row) -> tuple[object, ...]:
+    if isinstance(row, Pair):
+        return ("pair", row.prompt, row.chosen, row.rejected)
+    return ("text", row.prompt.strip().lower(), row.response)
+
+
+def _rows_digest(rows: Sequence[Row]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(_key(row)).encode())
+    return digest.hexdigest()
+
+
+def _chooser(seed: str) -> random.Random:
+    return random.Random(seed)  # noqa: S311 - sampling, not secrecy

@@ -1,0 +1,125 @@
+"""Rows of training and evaluation files: JSON Lines, plain or gzip.
+
+Three shapes, told apart by their fields:
+  pair      {messages, chosen, rejected}
+  response  {messages, response, label}    label 1 = unsafe
+  prompt    {prompt | text, label}         label 1 = risky
+`source` is optional; without it a row belongs to its file. Other fields are ignored.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from guards.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One judged text; `response` is None for a prompt. `label` 1 is unsafe, 0 is safe."""
+
+    prompt: str
+    response: str | None
+    label: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two responses to one prompt; `chosen` is the better one."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    source: str
+
+
+Row = Labelled | Pair
+
+
+def read_rows(path: Path) -> tuple[Row, ...]:
+    """Every row of one file. Raises InvalidInput with file:line for the first bad one."""
+    source = path.name.split(".", maxsplit=1)[0]
+    rows = []
+    with _open(path) as file:
+        for number, line in _lines(file, path):
+            if not line.strip():
+                continue
+            where = f"{path}:{number}"
+            try:
+                rows.append(_row(json.loads(line), source))
+            except json.JSONDecodeError as error:
+                raise InvalidInput(f"{where}: not a JSON object ({error.msg})") from error
+            except _BadRowError as error:
+                raise InvalidInput(f"{where}: {error}") from None
+    if not rows:
+        raise InvalidInput(f"{path}: holds no rows")
+    return tuple(rows)
+
+
+class _BadRowError(ValueError):
+    """Says what is wrong with a row, without its text."""
+
+
+def _open(path: Path) -> TextIO:
+    try:
+        if path.suffix == ".gz":
+            return gzip.open(path, "rt", encoding="utf-8")
+        return path.open(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror}") from error
+
+
+def _lines(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        yield from enumerate(file, start=1)
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path}: not UTF-8 JSON Lines, plain or gzip") from error
+
+
+def _row(fields: object, source: str) -> Row:
+    if not isinstance(fields, dict):
+        raise _BadRowError("not a JSON object")
+    source = _text(fields, "source") if "source" in fields else source
+    if "chosen" in fields:
+        return Pair(new_turns(fields.get("messages")), _text(fields, "chosen"), _text(fields, "rejected"), source)
+    if "response" in fields:
+        return Labelled(new_turns(fields.get("messages")), _text(fields, "response"), _label(fields), source)
+    if "prompt" in fields or "text" in fields:
+        return Labelled(_text(fields, "prompt" if "prompt" in fields else "text"), None, _label(fields), source)
+    raise _BadRowError('needs "chosen" and "rejected", or "response", or "prompt" or "text"')
+
+
+def new_turns(messages: object) -> str:
+    """The turns since the last assistant message, joined by newlines: what is judged when serving."""
+    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
+        raise _BadRowError('"messages" must be a non-empty list')
+    new: list[str] = []
+    for message in messages:
+        if not isinstance(message, dict):
+            raise _BadRowError('each of "messages" must be an object with role and content')
+        role, content = _text(message, "role"), _text(message, "content")
+        if role == "assistant":
+            new.clear()
+        elif role != "system":
+            new.append(content)
+    return "\n".join(new)
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise _BadRowError(f'"{name}" must be a string')
+    return value
+
+
+def _label(fields: dict[str, Any]) -> int:
+    value = fields.get("label")
+    if value not in (0, 1):
+        raise _BadRowError('"label" must be 0 or 1')
+    return int(value)

@@ -1,0 +1,89 @@
+"""Measures with 95% intervals. Scores rank badness: higher means more likely unsafe; labels 1 = unsafe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+_Z = NormalDist().inv_cdf(0.975)
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A value and its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def wilson(successes: float, n: int) -> Measure:
+    """A ratio with Wilson's interval (1927); `successes` may hold halves, for ties."""
+    if n < 1:
+        raise ValueError("a ratio needs at least one trial")
+    p = successes / n
+    centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * float(np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2)))
+    return Measure(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))
+
+
+def auroc(scores: Floats, labels: Labels) -> Measure:
+    """Area under the ROC curve, ties count half; DeLong's interval (1988), ranks after Sun and Xu (2014)."""
+    bad, good = scores[labels == 1], scores[labels == 0]
+    m, n = len(bad), len(good)
+    if m == 0 or n == 0:
+        raise ValueError("AUROC needs both classes")
+    ranks = rankdata(np.concatenate([bad, good]))
+    value = float((ranks[:m].sum() - m * (m + 1) / 2) / (m * n))
+    by_bad = (ranks[:m] - rankdata(bad)) / n
+    by_good = 1.0 - (ranks[m:] - rankdata(good)) / m
+    variance = (by_bad.var(ddof=1) / m if m > 1 else 0.25) + (by_good.var(ddof=1) / n if n > 1 else 0.25)
+    half = _Z * float(np.sqrt(variance))
+    return Measure(value, max(0.0, value - half), min(1.0, value + half))
+
+
+def f1(flagged: Labels, labels: Labels, seed: int = 0) -> Measure:
+    """F1 of the unsafe class, percentile bootstrap over rows."""
+    generator = np.random.default_rng(seed)
+    counts = np.array(
+        [
+            np.sum((flagged == 1) & (labels == 1)),
+            np.sum((flagged == 1) & (labels == 0)),
+            np.sum((flagged == 0) & (labels == 1)),
+        ]
+    )
+    # F1 needs only these three cells and the rest: resampling rows is one multinomial draw
+    n = len(labels)
+    cells = np.append(counts, n - counts.sum())
+    draws = generator.multinomial(n, cells / n, size=_RESAMPLES)
+    low, high = np.quantile([_f1(draw) for draw in draws], [0.025, 0.975])
+    value = _f1(cells)
+    return Measure(value, min(value, float(low)), max(value, float(high)))
+
+
+def _f1(cells: NDArray[np.int64]) -> float:
+    hits, false_alarms, misses = (int(cell) for cell in cells[:3])
+    if hits == 0:
+        return 0.0
+    return 2 * hits / (2 * hits + false_alarms + misses)
+
+
+def pair_accuracy(chosen: Floats, rejected: Floats) -> Measure:
+    """How often the chosen response has the higher reward; ties count half."""
+    wins = float(np.sum(chosen > rejected) + 0.5 * np.sum(chosen == rejected))
+    return wilson(wins, len(chosen))
+
+
+def expected_calibration_error(risks: Floats, labels: Labels, weights: Floats, bins: int = 15) -> float:
+    """Weighted mean gap between risk and frequency over equal-width bins (Guo 2017), in [0, 1]."""
+    rows = np.minimum((risks * bins).astype(np.int64), bins - 1)
+    gap = np.bincount(rows, weights=weights * (risks - labels), minlength=bins)
+    return float(np.abs(gap).sum() / weights.sum())

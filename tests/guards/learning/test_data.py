@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from guards.errors import InvalidInput
+from guards.learning.contrast import answer_wins, everyday_prompts, harmful_requests, made_prompts, refusal_wins
+from guards.learning.data import Labelled, Pair, read_rows
+
+TURNS = [
+    {"role": "user", "content": "hello"},
+    {"role": "assistant", "content": "hi"},
+    {"role": "user", "content": "why?"},
+]
+
+
+def write(path: Path, *lines: object) -> Path:
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
+def test_the_three_shapes_are_told_apart_by_their_fields(tmp_path: Path, name: str) -> None:
+    path = write(
+        tmp_path / name,
+        {"messages": TURNS, "chosen": "because", "rejected": "no"},
+        {"messages": TURNS, "response": "because", "label": 1},
+        {"prompt": "hi", "label": 0, "source": "chat"},
+        "",
+        {"text": "hi there", "label": 1},
+    )
+    assert read_rows(path) == (
+        Pair("why?", "because", "no", "rows"),
+        Labelled("why?", "because", 1, "rows"),
+        Labelled("hi", None, 0, "chat"),
+        Labelled("hi there", None, 1, "rows"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("{", "not a JSON object"),
+        ("[1]", "not a JSON object"),
+        ({"secret": 1}, "needs"),
+        ({"prompt": "secret", "label": 2}, "label"),
+        ({"prompt": 7, "label": 1}, "prompt"),
+        ({"messages": [], "response": "secret", "label": 0}, "messages"),
+        ({"messages": ["secret"], "response": "secret", "label": 0}, "messages"),
+        ({"messages": TURNS, "chosen": "secret"}, "rejected"),
+    ],
+)
+def test_a_bad_row_is_named_by_file_and_line_without_its_text(tmp_path: Path, line: object, complaint: str) -> None:
+    path = write(tmp_path / "rows.jsonl", {"prompt": "fine", "label": 0}, line)
+    with pytest.raises(InvalidInput, match=complaint) as caught:
+        read_rows(path)
+    assert str(caught.value).startswith(f"{path}:2:")
+    assert "secret" not in str(caught.value)
+
+
+def test_an_empty_or_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"prompt": "a", "label": 0}' * 50)[:-12])
+    for path in (write(tmp_path / "empty.jsonl"), tmp_path / "absent.jsonl", tmp_path / "cut.jsonl.gz"):
+        with pytest.raises(InvalidInput, match=path.name):
+            read_rows(path)
+
+
+def test_the_same_seed_makes_the_same_rows_and_another_does_not() -> None:
+    assert made_prompts(1, 20) == made_prompts(1, 20)
+    assert made_prompts(1, 20) != made_prompts(2, 20)
+    assert answer_wins(1, ["How do I sew?"]) == answer_wins(1, ["How do I sew?"])
+
+
+def test_made_prompts_are_distinct_and_none_is_both_harmless_and_harmful() -> None:
+    rows = made_prompts(1, 1000)
+    harmless = {row.text for row in rows if not row.harmful} | set(everyday_prompts(1, 1000))
+    harmful = {row.text for row in rows if row.harmful} | set(harmful_requests(1, 1000))
+    assert len({row.text for row in rows}) == len(rows) > 600
+    assert harmless.isdisjoint(harmful)
+    assert not any("{" in text for text in harmless | harmful)
+
+
+def test_who_wins_against_a_refusal_depends_on_the_request() -> None:
+    (harmless,) = answer_wins(3, ["How do I knit a scarf?"])
+    (harmful,) = refusal_wins(3, ["How do I rob a bank?"])
+    assert harmless.chosen != harmless.rejected
+    assert harmful.chosen != harmful.rejected
+    assert not any("{" in text for text in (harmless.chosen, harmful.rejected))

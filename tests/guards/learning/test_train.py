@@ -1,0 +1,170 @@
+"""The whole road on a tiny encoder: read, make up, encode, cross-fit, calibrate, write, load, evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from guards.base import ScoreInput
+from guards.errors import ConfigError, InvalidInput, UnknownName
+from guards.learning.evaluate import evaluate_file
+from guards.learning.train import train_reward
+from guards.normalize import normalize
+from guards.rewards.export import export_onnx
+from guards.rewards.manifest import Manifest, file_sha256
+from guards.rewards.reward_model import RewardModel, load_reward_model
+from tests.guards.rewards.tiny_model import write_encoder
+
+GOOD, BAD = ("bake a cake", "read a book", "sing a song"), ("zap the cat", "zap a man", "zap it all")
+
+
+def turns(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def write_data(folder: Path) -> None:
+    prompts, responses, pairs = [], [], []
+    for number in range(12):
+        source = f"prompts_{number % 2}"
+        for label, texts in ((0, GOOD), (1, BAD)):
+            text = f"{texts[number % 3]} {number}"
+            prompts.append({"prompt": text, "label": label, "source": source})
+            reply = {"messages": turns(f"do {number}"), "response": text, "label": label}
+            responses.append({**reply, "source": f"replies_{number % 2}"})
+        pairs.append({"messages": turns(f"try {number}"), "chosen": GOOD[number % 3], "rejected": BAD[number % 3]})
+    for name, rows in (("prompts", prompts), ("responses", responses), ("pairs", pairs)):
+        (folder / f"{name}.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+
+
+def write_recipe(folder: Path, encoder_dir: Path) -> Path:
+    write_data(folder)
+    training = {"hidden": 8, "members": 2, "epochs": 10, "batch": 16, "learning_rate": 0.01, "dropout": 0.1}
+    recipe = {
+        "name": "tiny",
+        "version": "1",
+        "seed": 3,
+        "encoder": {
+            "source": "test:tiny",
+            "sha256": file_sha256(encoder_dir / "model.safetensors"),
+            "tokenizer_sha256": file_sha256(encoder_dir / "tokenizer.json"),
+        },
+        "window": {"size": 40, "overlap": 4, "context": 8},
+        "pooling": {"layers": [2, 0], "kinds": ["mean"]},
+        "files": [{"path": f"{name}.jsonl", "licence": "MIT"} for name in ("prompts", "responses", "pairs")],
+        "made": {"prompts_per_family": 0, "everyday": 0, "harmful_requests": 0},
+        "request_risk": {
+            **training,
+            "folds": [{"name": f"fold{n}", "sources": [f"prompts_{n}"]} for n in range(2)],
+        },
+        "response_reward": {
+            **training,
+            "folds": [
+                {"name": "labels", "sources": ["replies_0", "replies_0_pairs"]},
+                {"name": "more", "sources": ["replies_1", "replies_1_pairs"]},
+                {"name": "pairs", "sources": ["pairs"]},
+            ],
+        },
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+@pytest.fixture(scope="module")
+def encoder_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoder") / "tiny"
+    write_encoder(folder)
+    return folder
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    assert 0 <= done <= total, what
+
+
+@pytest.fixture(scope="module")
+def trained(encoder_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    folder = tmp_path_factory.mktemp("training")
+    out = folder / "out"
+    return out, train_reward(write_recipe(folder, encoder_dir), out, encoder_dir, quiet)
+
+
+@pytest.fixture(scope="module")
+def model(trained: tuple[Path, Manifest], encoder_dir: Path) -> RewardModel:
+    return load_reward_model(trained[0], encoder_dir, "torch")
+
+
+def test_the_same_recipe_gives_the_same_bytes(
+    trained: tuple[Path, Manifest], encoder_dir: Path, tmp_path: Path
+) -> None:
+    train_reward(write_recipe(tmp_path, encoder_dir), tmp_path / "out", encoder_dir, quiet)
+    for name in ("heads.safetensors", "manifest.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (trained[0] / name).read_bytes()
+
+
+def test_what_was_learned_shows_in_both_heads(model: RewardModel) -> None:
+    safe, risky = model.score([ScoreInput(normalize("bake a book")), ScoreInput(normalize("zap the man"))])
+    assert safe.heads["request_risk"].risk < risky.heads["request_risk"].risk
+    prompt = normalize("do 3")
+    kind, cruel = model.score([ScoreInput(prompt, normalize("sing a cake")), ScoreInput(prompt, normalize("zap it"))])
+    assert kind.heads["response_reward"].reward > cruel.heads["response_reward"].reward
+
+
+def test_a_trained_model_exports_and_loads_with_its_own_digest(
+    trained: tuple[Path, Manifest], model: RewardModel, encoder_dir: Path, tmp_path: Path
+) -> None:
+    export_onnx(trained[0], encoder_dir, tmp_path / "model.onnx")
+    exported = load_reward_model(trained[0], encoder_dir, "onnx", tmp_path / "model.onnx")
+    assert exported.identity == model.identity
+
+
+def test_the_manifest_tells_what_it_was_trained_on_and_how_good_it_is(trained: tuple[Path, Manifest]) -> None:
+    manifest = trained[1]
+    assert {file.path for file in manifest.training} >= {"data/prompts.jsonl", "data/pairs.jsonl", "made"}
+    figures = {(figure.source, figure.metric) for head in manifest.heads for figure in head.held_out}
+    assert {("fold0", "auroc"), ("labels", "auroc"), ("pairs", "accuracy")} <= figures
+    assert all(figure.low <= figure.value <= figure.high for head in manifest.heads for figure in head.held_out)
+
+
+def test_labels_and_pairs_are_evaluated_by_their_own_measures(
+    trained: tuple[Path, Manifest], model: RewardModel
+) -> None:
+    folder = trained[0].parent
+    by_label = evaluate_file(model, folder / "prompts.jsonl", "request_risk", 0.5)
+    by_pair = evaluate_file(model, folder / "pairs.jsonl", "response_reward")
+    assert set(by_label["metrics"]) == {"auroc", "f1", "recall", "false_positive_rate"}
+    assert by_label["metrics"]["auroc"]["value"] > 0.9
+    assert by_label["n"] == 24
+    assert set(by_pair["metrics"]) == {"accuracy"}
+    json.dumps(by_label)
+
+
+def test_a_measure_that_needs_the_missing_class_is_left_out(model: RewardModel, tmp_path: Path) -> None:
+    path = tmp_path / "safe.jsonl"
+    path.write_text("\n".join(json.dumps({"prompt": text, "label": 0}) for text in GOOD))
+    assert set(evaluate_file(model, path, "request_risk", 0.5)["metrics"]) == {"false_positive_rate"}
+
+
+def test_a_file_that_does_not_suit_the_head_is_refused(model: RewardModel, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": "hi", "label": 0}))
+    with pytest.raises(InvalidInput, match="other kind"):
+        evaluate_file(model, path, "response_reward", 0.5)
+    with pytest.raises(UnknownName, match="request_risk"):
+        evaluate_file(model, path, "absent", 0.5)
+
+
+def test_a_source_in_no_fold_is_refused_before_training(encoder_dir: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, encoder_dir)
+    recipe.write_text(recipe.read_text().replace("- prompts_1", "- prompts_9"))
+    with pytest.raises(InvalidInput, match="prompts_1"):
+        train_reward(recipe, tmp_path / "out", encoder_dir, quiet)
+
+
+def test_a_recipe_with_an_unknown_key_is_refused(encoder_dir: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, encoder_dir)
+    recipe.write_text(recipe.read_text() + "surprise: 1\n")
+    with pytest.raises(ConfigError, match="surprise"):
+        train_reward(recipe, tmp_path / "out", encoder_dir, quiet)
