@@ -168,9 +168,11 @@ def load_policy(path: Path, heads: Mapping[str, Stage]) -> Policy:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     try:
-        document = PolicyFile.model_validate(yaml.safe_load(raw))
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(raw)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    try:
+        document = PolicyFile.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{path}: {describe(error)}") from error
     try:

@@ -47,7 +47,11 @@ def guard_kinds() -> Mapping[str, GuardKind]:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name in kinds:
             raise ConfigError(f"guard kind '{point.name}' is claimed twice; uninstall one of the packages")
-        kind = point.load()
+        try:
+            kind = point.load()
+        except (ImportError, AttributeError) as error:
+            fault = f"guard kind '{point.name}' cannot be loaded from {point.value}: {error}"
+            raise ConfigError(fault) from error
         if not isinstance(kind, GuardKind):
             raise ConfigError(f"entry point '{point.name}' of {ENTRY_POINT_GROUP} is no guards.registry.GuardKind")
         kinds[point.name] = kind
