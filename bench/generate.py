@@ -12,17 +12,16 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import statistics
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
+from bench.machine import machine, versions
 from guards.types import Message, Role, TextPart
 from service.backends.base import SamplingParameters
 from service.backends.transformers import TransformersBackend
@@ -123,8 +122,8 @@ def report(plan: Plan, windows: list[Window], start_s: float) -> dict[str, Any]:
     return {
         "what": "tokens per second: concurrent calls through TransformersBackend, plain generate one at a time",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "system": platform.platform()},
-        "versions": {name: version(name) for name in ("torch", "transformers")} | {"python": platform.python_version()},
+        "machine": machine(),
+        "versions": versions(),
         "model": MODEL,
         "dtype": "bfloat16",
         "openmp_wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
@@ -136,13 +135,6 @@ def report(plan: Plan, windows: list[Window], start_s: float) -> dict[str, Any]:
         "ratio_range": [round(min(ratios), 2), round(max(ratios), 2)],
         "windows": [asdict(w) | {"tokens_per_s": round(w.tokens_per_second, 1)} for w in windows],
     }
-
-
-def cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 def main() -> None:

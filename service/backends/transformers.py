@@ -92,7 +92,14 @@ class TransformersBackend:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        engine = await asyncio.to_thread(self._load, loop)
+        loading = asyncio.ensure_future(asyncio.to_thread(self._load, loop))
+        try:
+            engine = await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            # A thread cannot be cancelled, and the engine it brings back would keep the process alive.
+            with suppress(ModelError):
+                await asyncio.to_thread((await loading).stop, STOP_LIMIT_S)
+            raise
         try:
             prompt = ChatPrompt(engine.tokenizer)
         except BaseException:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,25 @@ async def test_each_caller_gets_the_answer_to_its_own_prompt(tiny: TransformersB
     assert together == alone
 
 
+async def test_a_full_cache_delays_responses_and_changes_none(tiny_model: Path) -> None:
+    # Four responses of 300 tokens in a cache for one and a half.
+    backend = TransformersBackend(
+        tiny_model, "tiny", dtype="float32", max_concurrent=4, cache_tokens=512, prefill_tokens=64, threads=1
+    )
+    await backend.start()
+    try:
+        sampling = SamplingParameters(max_tokens=250, temperature=1.0, seed=3)
+        together = await backend.generate(say("x" * 50), sampling, 4, soon())
+        alone = [
+            (await backend.generate(say("x" * 50), replace(sampling, seed=3 + index), 1, soon()))[0]
+            for index in range(4)
+        ]
+        assert list(together) == alone
+        assert await backend.healthy()
+    finally:
+        await backend.stop()
+
+
 async def test_a_prompt_that_does_not_fit_is_invalid_and_hurts_nobody(tiny_model: Path) -> None:
     backend = TransformersBackend(tiny_model, "tiny", dtype="float32", max_prompt_tokens=64, threads=1)
     await backend.start()
@@ -243,6 +264,21 @@ async def test_stopping_answers_who_waits_and_a_new_start_serves_again(tiny: Tra
         await tiny.generate(say("Hi"), GREEDY, 1, soon())
     await tiny.start()
     assert len(await tiny.generate(say("Hi"), GREEDY, 1, soon())) == 1
+
+
+async def test_a_start_that_is_cancelled_leaves_no_thread_behind(tiny_model: Path) -> None:
+    before = set(threading.enumerate())
+    backend = TransformersBackend(tiny_model, "tiny", dtype="float32", threads=1)
+    starting = asyncio.create_task(backend.start())
+    await asyncio.sleep(0)
+
+    starting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not await backend.healthy()
+    left = {thread for thread in threading.enumerate() if not thread.daemon} - before
+    assert not [thread for thread in left if "_run_generation_loop" in thread.name]
 
 
 async def test_a_folder_without_a_model_is_a_model_error(tmp_path: Path) -> None:
