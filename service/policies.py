@@ -67,7 +67,8 @@ class PolicyStore:
         return policy
 
     async def watch(self) -> None:
-        """Reloads on change until cancelled."""
+        """Reloads now, for what changed while nobody watched, and then on change until cancelled."""
+        self.reload()
         async for _ in awatch(self._directory, recursive=False, debounce=200, step=50):
             self.reload()
 
