@@ -79,7 +79,6 @@ def _word(action: int) -> str:
 def evaluate(options: Namespace) -> int:
     """Measures one head on a labelled file, at the default policy's threshold."""
     from guards.learning.evaluate import evaluate_file
-
     from service.reward_models import head_stages, open_reward_model
 
     settings = _scoring_only(options)
@@ -114,12 +113,16 @@ def default_threshold(settings: Settings, stages: Mapping[str, Stage], head: str
 
 def train_reward(options: Namespace) -> int:
     from guards.learning.train import train_reward as train
-
     from service.models import ModelCache
+    from service.progress import ProgressBars
 
     settings = load_settings(options.config)
     encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
-    train(options.recipe, options.out, encoder, progress=sys.stderr.isatty())
+    manifest = train(options.recipe, options.out, encoder, ProgressBars(), settings.model_cache.parent / "features")
+    for head in manifest.heads:
+        for figure in head.held_out:
+            interval = f"[{figure.low:.3f}, {figure.high:.3f}]"
+            print(f"{head.name:16} {figure.source:28} {figure.metric:20} {figure.value:.3f} {interval}  n={figure.n}")
     print(f"wrote {options.out}; use it with scoring.artefact, after `wardgate models pull`")
     return 0
 
