@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Never
 
 from tqdm import tqdm
 
@@ -12,7 +13,7 @@ class ProgressBars:
 
     def __init__(self) -> None:
         self._what = ""
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Never] | None = None
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if what != self._what:
