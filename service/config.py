@@ -184,9 +184,9 @@ def load_settings(file: Path | None) -> Settings:
             document = yaml.safe_load(file.read_bytes()) or {}
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
             raise ConfigError(f"{file}: not valid YAML: {error}") from error
-        if not isinstance(document, dict):
+        if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
             raise ConfigError(f"{file}: must be a mapping of settings")
     try:
         return Settings(**document)
