@@ -220,6 +220,28 @@ async def test_a_deadline_in_the_line_answers_its_caller_and_skips_the_forward()
     assert [2] not in runtime.firsts
 
 
+async def test_what_expired_while_the_loop_was_busy_is_not_run() -> None:
+    runtime = FakeRuntime()
+    async with batching(runtime) as batcher:
+        held = await hold(batcher, runtime)
+        late = submit(batcher, sequence(50, 2), deadline=time.monotonic() + 0.1)
+        await in_line(batcher, 1)
+        keep_the_loop_busy_until_the_line_is_empty(batcher, runtime)
+        with pytest.raises(DeadlineExceeded):
+            await late
+        await held
+        assert batcher.skipped == 1
+    assert runtime.firsts == [[1]]
+
+
+def keep_the_loop_busy_until_the_line_is_empty(batcher: Batcher, runtime: FakeRuntime) -> None:
+    time.sleep(0.12)
+    runtime.gate.set()
+    until = time.monotonic() + 20
+    while batcher.depth and time.monotonic() < until:
+        time.sleep(0.001)
+
+
 async def test_a_deadline_during_the_forward_answers_at_the_deadline() -> None:
     runtime = FakeRuntime()
     async with batching(runtime) as batcher:
@@ -449,7 +471,7 @@ def test_limits_that_make_no_sense_are_refused() -> None:
         BatchLimits(workers=0)
 
 
-WAITING = st.tuples(st.integers(1, 700), st.floats(0, 10), st.integers(0, 5))
+WAITING = st.tuples(st.integers(80, 120) | st.integers(1, 700), st.floats(0, 10), st.integers(0, 5))
 LIMITS = st.builds(
     BatchLimits,
     max_tokens=st.integers(1, 600),
@@ -497,6 +519,12 @@ def test_a_leader_that_waited_too_long_takes_only_those_close_behind_it() -> Non
     too_late = choose_batch(line_of(rows), limits, now=6.0)
     assert [waiting.due for waiting in in_time] == [0.0, 0.4, 0.4, 0.1]
     assert [waiting.due for waiting in too_late] == [0.0, 0.1, 0.2]
+
+
+def test_padding_counts_for_the_whole_batch_not_for_pairs() -> None:
+    rows = [(100, 0.0, 0), (109, 0.1, 1), (92, 0.2, 2), (92, 0.3, 3)]
+    batch = choose_batch(line_of(rows), BatchLimits(max_padding=0.06), now=0.0)
+    assert [waiting.tokens for waiting in batch] == [100, 92, 92]
 
 
 def test_sequences_of_one_call_are_preferred_as_company() -> None:
