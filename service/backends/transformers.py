@@ -56,6 +56,9 @@ class TransformersBackend:
 
     `cache_tokens` bounds prompts and responses of one batch together; `prefill_tokens` is the most one step computes.
     `threads` sets torch's intra-op threads for the whole process; None leaves them.
+
+    A seed repeats a response in the same company. What else is in the batch moves the rounding of bfloat16, and with it
+    the text; where seeds must hold in any company, take float32.
     """
 
     def __init__(
