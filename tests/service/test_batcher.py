@@ -522,7 +522,7 @@ def test_a_leader_that_waited_too_long_takes_only_those_close_behind_it() -> Non
 
 
 def test_padding_counts_for_the_whole_batch_not_for_pairs() -> None:
-    rows = [(100, 0.0, 0), (109, 0.1, 1), (92, 0.2, 2), (92, 0.3, 3)]
+    rows = [(100, 0.0, 0), (109, 0.1, 1), (92, 0.2, 2), (92, 0.3, 3), (300, 0.4, 4)]
     batch = choose_batch(line_of(rows), BatchLimits(max_padding=0.06), now=0.0)
     assert [waiting.tokens for waiting in batch] == [100, 92, 92]
 
