@@ -39,16 +39,19 @@ class Server:
 
     async def start(self) -> None:
         """Raises ConfigError when the address or a certificate cannot be used."""
-        address = f"{self._settings.host}:{self._settings.port}"
+        host, tls = self._settings.host, self._settings.tls
+        address = f"[{host}]:{self._settings.port}" if ":" in host else f"{host}:{self._settings.port}"
         for name in HEALTH_NAMES:
             await self.set_health({name: False})
         try:
-            if self._settings.tls:
-                self.port = self._server.add_secure_port(address, _credentials(self._settings.tls))
+            if tls:
+                self.port = self._server.add_secure_port(address, _credentials(tls))
             else:
                 self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise ConfigError(f"grpc.host and grpc.port: cannot listen on {address}; is the port taken?") from error
+            settings = "grpc.host, grpc.port and grpc.tls" if tls else "grpc.host and grpc.port"
+            faults = "is the port taken, or the key not the certificate's?" if tls else "is the port taken?"
+            raise ConfigError(f"{settings}: cannot listen on {address}; {faults}") from error
         await self._server.start()
 
     async def set_health(self, serving: Mapping[str, bool]) -> None:
