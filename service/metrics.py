@@ -93,7 +93,7 @@ class Metrics:
             self.generate_duration.labels(result.model).observe(result.timing.generate_s)
 
     def batched(self, report: BatchReport) -> None:
-        """Called from a worker thread; prometheus_client is thread-safe."""
+        """One forward of the batcher."""
         self.batches.labels(report.outcome).inc()
         self.batch_size.observe(report.items)
         self.batch_tokens.observe(report.tokens)
