@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import TypeVar
 
 from guards.errors import DeadlineExceeded, GuardError, Overloaded, ScoringError, WardgateError
 from guards.policy import PolicyGuard
@@ -15,6 +16,8 @@ from service.subject import TextSubject
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 async def judge(guards: Sequence[PolicyGuard], subject: TextSubject, deadline: float) -> tuple[GuardResult, ...]:
     """Every guard's result, in the policy's order.
@@ -22,15 +25,18 @@ async def judge(guards: Sequence[PolicyGuard], subject: TextSubject, deadline: f
     A guard that fails is a result with its fail mode applied. Running out of the caller's time and
     overload are no guard's failure: DeadlineExceeded and Overloaded reach the caller.
     """
-    outcomes = await asyncio.gather(
-        *(_evaluate(member, subject, deadline) for member in guards), return_exceptions=True
-    )
-    results: list[GuardResult] = []
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-        results.append(outcome)
-    return tuple(results)
+    return await together(_evaluate(member, subject, deadline) for member in guards)
+
+
+async def together(work: Iterable[Coroutine[None, None, T]]) -> tuple[T, ...]:
+    """Every result, in order; or the first error at once, with nothing left running."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return tuple(await asyncio.gather(*tasks))
+    finally:
+        unfinished = [task for task in tasks if task.cancel()]
+        if unfinished:
+            await asyncio.wait(unfinished)
 
 
 def skipped(guards: Sequence[PolicyGuard]) -> tuple[GuardResult, ...]:

@@ -6,7 +6,6 @@ generate:  select policy -> place -> judge messages -> ask the model -> judge it
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from service.exchange import (
     Timing,
     Verdict,
 )
-from service.panel import judge, skipped
+from service.panel import judge, skipped, together
 from service.policies import PolicyStore
 from service.ranking import deciding, first_ranked, rank
 from service.redaction import redact_messages
@@ -136,7 +135,7 @@ class Pipeline:
         submission = Submission(self._scorer, inputs, call.deadline)
         try:
             subjects = [TextSubject(text, submission, index) for index, text in enumerate(texts)]
-            return tuple(await asyncio.gather(*(self._verdict(policy, call, subject) for subject in subjects)))
+            return await together(self._verdict(policy, call, subject) for subject in subjects)
         finally:
             await submission.close()
 
