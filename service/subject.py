@@ -90,7 +90,7 @@ class TextSubject:
         return tuple(
             Span(piece.message, piece.part, max(start, piece.start) - piece.start, min(end, piece.end) - piece.start)
             for piece in self._pieces
-            if piece.start < end and start < piece.end
+            if max(start, piece.start) < min(end, piece.end)  # an empty part holds nothing
         )
 
 

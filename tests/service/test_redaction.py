@@ -65,11 +65,13 @@ async def test_overlapping_findings_leave_nothing_that_either_wanted_gone(tmp_pa
 
 async def test_a_match_over_two_parts_is_redacted_in_both(tmp_path: Path) -> None:
     write_policy(tmp_path, BOTH_SIDES.replace("[0-9]+ pin", r"[0-9]+\\s+pin"))
-    parts = [conversation.ContentPart(text="it is 42"), conversation.ContentPart(text="pin, yes")]
+    empty = conversation.ContentPart(tool_call=conversation.ToolCall(call_id="1", name="f", arguments=""))
+    parts = [conversation.ContentPart(text="it is 42"), empty, conversation.ContentPart(text="pin, yes")]
     message = conversation.Message(role=conversation.ROLE_USER, parts=parts)
     async with running_server(tmp_path) as server:
         reply = await server.check(guardrail.CheckRequest(messages=[message]))
-    assert [part.text for part in reply.redacted_messages[0].parts] == ["it is [REDACTED]", "[REDACTED], yes"]
+    assert [part.text for part in reply.redacted_messages[0].parts] == ["it is [REDACTED]", "", "[REDACTED], yes"]
+    assert reply.redacted_messages[0].parts[1] == empty
 
 
 async def test_candidates_are_redacted_and_rank_after_whole_ones(tmp_path: Path) -> None:
