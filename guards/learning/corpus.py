@@ -120,7 +120,7 @@ def _refusals(seed: int, source: str, prompts: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
     for pair in refusal_wins(seed, prompts):
         rows.append(Pair(pair.prompt, pair.chosen, pair.rejected, source))
-        rows.append(Labelled(pair.prompt, pair.chosen, 0, source))
+        # the refusal gets no label of its own: "refusing is safe" is the shortcut to avoid
         rows.append(Labelled(pair.prompt, pair.rejected, 1, source))
     return rows
 

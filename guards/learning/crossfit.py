@@ -80,13 +80,13 @@ def _figures(corpus: HeadCorpus, fold: Fold, rewards: Floats, chosen: Floats, re
     result = []
     labels = corpus.labels[rows]
     if len(np.unique(labels)) == 2:
-        result.append(_figure(fold.name, "auroc", auroc(-rewards[rows], labels), len(rows)))
+        result.append(figure(fold.name, "auroc", auroc(-rewards[rows], labels), len(rows)))
     for source in sorted({corpus.pairs[row].source for row in pair_rows}):
         members = [row for row in pair_rows if corpus.pairs[row].source == source]
-        result.append(_figure(source, "accuracy", pair_accuracy(chosen[members], rejected[members]), len(members)))
+        result.append(figure(source, "accuracy", pair_accuracy(chosen[members], rejected[members]), len(members)))
     return result
 
 
-def _figure(source: str, metric: str, measure: Measure, n: int) -> Figure:
+def figure(source: str, metric: str, measure: Measure, n: int) -> Figure:
     value, low, high = (round(part, 4) for part in (measure.value, measure.low, measure.high))
     return Figure(source=source, metric=metric, value=value, low=low, high=high, n=n)

@@ -11,17 +11,17 @@ from safetensors.torch import save_file
 from guards.errors import ModelError
 from guards.learning.calibration import fit_platt, risks
 from guards.learning.corpus import load_corpus
-from guards.learning.crossfit import HeldOut, cross_fit
+from guards.learning.crossfit import HeldOut, cross_fit, figure
 from guards.learning.examples import HeadCorpus, balanced_weights, head_corpus, without
 from guards.learning.features import FeatureCache, Progress
 from guards.learning.fit import FeatureTable, fit
-from guards.learning.metrics import expected_calibration_error
+from guards.learning.metrics import Floats, expected_calibration_error, wilson
 from guards.learning.recipe import HeadTraining, Recipe, load_recipe
 from guards.normalize import NORMALIZER_VERSION
 from guards.rewards.manifest import HEADS_FILE, Figure, HeadSpec, Manifest, file_sha256, save_manifest
 from guards.rewards.torch_model import RewardHead
 
-HEADS = (("request_risk", "prompt"), ("response_reward", "exchange"))
+_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
@@ -121,4 +121,17 @@ def _spec(name: str, corpus: HeadCorpus, training: HeadTraining, held_out: HeldO
         Figure(source="all held-out folds", metric=metric, value=round(value, 4), low=0.0, high=1.0, n=n)
         for metric, value in (("ece_raw", before), ("ece", after))
     )
-    return HeadSpec(name=name, input=corpus.kind, calibration=calibration, held_out=(*held_out.figures, *errors))
+    figures = (*held_out.figures, *errors, *_rates(risks(calibration, held_out.labelled), corpus))
+    return HeadSpec(name=name, input=corpus.kind, calibration=calibration, held_out=figures)
+
+
+def _rates(risk: Floats, corpus: HeadCorpus) -> list[Figure]:
+    """Of every held-out source and class: how much of it each threshold would stop."""
+    figures = []
+    for source, label in sorted({(row.source, row.label) for row in corpus.labelled}):
+        rows = [at for at, row in enumerate(corpus.labelled) if (row.source, row.label) == (source, label)]
+        name = "recall" if label else "false_positive_rate"
+        for threshold in _THRESHOLDS:
+            rate = wilson(int((risk[rows] >= threshold).sum()), len(rows))
+            figures.append(figure(source, f"{name}@{threshold}", rate, len(rows)))
+    return figures
