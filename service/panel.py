@@ -30,7 +30,10 @@ async def judge(guards: Sequence[PolicyGuard], subject: TextSubject, deadline: f
 
 async def together(work: Iterable[Coroutine[None, None, T]]) -> tuple[T, ...]:
     """Every result, in order; or the first error at once, with nothing left running."""
-    tasks = [asyncio.create_task(one) for one in work]
+    coroutines = tuple(work)
+    if len(coroutines) == 1:  # most calls: nothing to run beside, so no task and no turns of the loop
+        return (await coroutines[0],)
+    tasks = [asyncio.create_task(one) for one in coroutines]
     try:
         return tuple(await asyncio.gather(*tasks))
     finally:
