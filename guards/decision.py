@@ -54,6 +54,23 @@ def combine(decisions: Sequence[Decision]) -> Decision:
     return replace(strongest, would_action=would, findings=tuple(findings))
 
 
+def only_redactions(results: Sequence[GuardResult]) -> tuple[GuardResult, ...]:
+    """The results without findings that ask for anything but a redaction."""
+    return tuple(
+        replace(result, findings=tuple(finding for finding in result.findings if finding.action is Action.REDACT))
+        for result in results
+    )
+
+
+def merge_redactions(first: Decision, second: Decision) -> Decision:
+    """One decision over different messages of one conversation, with the redactions of both."""
+    merged = combine([first, second])
+    if merged.action is not Action.REDACT:
+        return merged
+    both = sorted((*first.redactions, *second.redactions), key=lambda r: (r[0].message, r[0].part, r[0].start))
+    return replace(merged, redactions=tuple(both))
+
+
 def block_instead(decision: Decision, reason_code: str, safe_message: str) -> Decision:
     """The same verdict when what it asked for can no longer be done."""
     return replace(

@@ -16,6 +16,7 @@ from service.batcher import Batcher
 from service.config import NoBackend, OpenAISettings, SamplingDefaults, ScoringSettings, Settings, TransformersSettings
 from service.decision_log import DecisionLog
 from service.http import HttpServer
+from service.interceptors import Failures
 from service.metrics import LiveGauge, Metrics
 from service.models import ModelCache
 from service.pipeline import Pipeline
@@ -55,10 +56,11 @@ class App:
         self.scorer = BatchedScorer(model, self.batcher)
         self.admission = Admission(settings.admission.max_in_flight, settings.admission.max_waiting)
         self.pipeline = Pipeline(self.policies, self.scorer, self.admission, DecisionLog(self.metrics), self.backend)
+        failures = Failures(self.metrics)
         servicer = GuardrailServicer(
-            self.pipeline, settings.limits, sampling_defaults(settings), settings.grpc.max_message_bytes
+            self.pipeline, settings.limits, sampling_defaults(settings), settings.grpc.max_message_bytes, failures
         )
-        self.server = Server(settings.grpc, servicer, self.metrics)
+        self.server = Server(settings.grpc, servicer, self.metrics, failures)
         self.http = HttpServer(settings.http, self.metrics, lambda: self.ready)
         self.ready = False
         self._separates = False

@@ -114,13 +114,31 @@ def _retry(seconds: float) -> ProtoMessage:
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
+class Failures:
+    """Where every failed call or item passes: counted, logged if it is our fault, and made a status."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def status(self, method: str, error: Exception) -> status_pb2.Status:
+        status = status_of(error)
+        reason = error.reason if isinstance(error, WardgateError) else WardgateError.reason
+        self._metrics.rejections.labels(reason.lower()).inc()
+        if isinstance(error, BackendError):
+            self._metrics.backend_errors.labels(error.kind).inc()
+        if status.code == code_pb2.INTERNAL:
+            log.error("request failed", extra={"method": method, "reason": reason, **fault_fields(error)})
+        return status
+
+
 class Boundary:
     """Wraps a method: times it, gives it a deadline, turns its errors into a status with details."""
 
-    def __init__(self, service: str, settings: GrpcSettings, metrics: Metrics) -> None:
+    def __init__(self, service: str, settings: GrpcSettings, metrics: Metrics, failures: Failures) -> None:
         self._service = service
         self._settings = settings
         self._metrics = metrics
+        self._failures = failures
 
     def unary(self, name: str, method: Method) -> Handler:
         async def handle(raw: bytes, context: Context) -> ProtoMessage:
@@ -132,7 +150,7 @@ class Boundary:
                 code = grpc.StatusCode.OK
                 return reply
             except Exception as error:
-                status = self._failure(name, error)
+                status = self._failures.status(name, error)
                 code = _CODES[status.code]
             finally:
                 self._metrics.grpc_handled.labels(self._service, name, code.name).inc()
@@ -146,9 +164,11 @@ class Boundary:
     async def _in_time(self, method: Method, raw: bytes, context: Context, started: float) -> ProtoMessage:
         budget_s = self._budget_s(context.time_remaining())
         try:
-            async with asyncio.timeout(budget_s):
+            async with asyncio.timeout(budget_s) as limit:
                 return await method(raw, started + budget_s)
         except TimeoutError:
+            if not limit.expired():
+                raise  # a fault of ours, not the end of the caller's time
             raise DeadlineExceeded(f"not done within {budget_s:.3f} s") from None
 
     def _budget_s(self, remaining_s: float | None) -> float:
@@ -161,16 +181,6 @@ class Boundary:
         if remaining_s <= 0:
             raise DeadlineExceeded("the deadline had passed on arrival")
         return min(remaining_s, self._settings.max_deadline_s)
-
-    def _failure(self, name: str, error: Exception) -> status_pb2.Status:
-        status = status_of(error)
-        reason = error.reason if isinstance(error, WardgateError) else WardgateError.reason
-        self._metrics.rejections.labels(reason.lower()).inc()
-        if isinstance(error, BackendError):
-            self._metrics.backend_errors.labels(error.kind).inc()
-        if status.code == code_pb2.INTERNAL:
-            log.error("request failed", extra={"method": name, "reason": reason} | fault_fields(error))
-        return status
 
 
 class Authentication(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]

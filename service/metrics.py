@@ -139,6 +139,8 @@ class Metrics:
         self.evaluations.labels(result.guard, stage, _outcome(result)).inc()
         if result.status is not GuardStatus.SKIPPED:
             self.evaluation_duration.labels(result.guard, stage).observe(result.duration_s)
+        if result.enforcement is Enforcement.SHADOW:
+            return  # its failure withheld nothing and let nothing through
         if result.fail_mode_applied is FailMode.OPEN:
             self.fail_open.labels(result.guard, result.error_type).inc()
         elif result.fail_mode_applied is FailMode.CLOSED:

@@ -13,7 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from guards.base import ScoreInput, Scorer
-from guards.decision import REGENERATIONS_SPENT, block_instead, combine, decide
+from guards.decision import (
+    REGENERATIONS_SPENT,
+    block_instead,
+    combine,
+    decide,
+    merge_redactions,
+    only_redactions,
+)
 from guards.errors import PreconditionFailed, ScoringError
 from guards.policy import Policy
 from guards.types import Action, Candidate, Coverage, GuardStatus, Message, ScoreTiming, Stage, TextScores
@@ -33,7 +40,7 @@ from service.panel import judge, skipped, together
 from service.policies import PolicyStore
 from service.ranking import deciding, first_ranked, rank
 from service.redaction import redact_messages
-from service.subject import JudgedText, Submission, TextSubject, candidate_text, request_text
+from service.subject import JudgedText, Submission, TextSubject, candidate_text, earlier_text, request_text
 
 
 class Observer(Protocol):
@@ -91,6 +98,7 @@ class Pipeline:
         async with self._admission.place(call.deadline) as waited_s:
             prompt = await request_text(call.messages, call.scope)
             (request,) = await self._judge(policy, call, prompt, [prompt])
+            request = await self._redact_history(policy, call, request)
             writing = _Writing()
             if not request.decision.action.withholds:
                 messages = redact_messages(call.messages, request.decision)
@@ -98,6 +106,20 @@ class Pipeline:
         result = _generated(policy, call, request, writing, backend.name, self._scorer, started, waited_s)
         self._observer.generated(call, result)
         return result
+
+    async def _redact_history(self, policy: Policy, call: GenerateCall, request: Verdict) -> Verdict:
+        """Adds what the policy redacts in earlier turns, which callers send whole again with every call.
+
+        Old evidence blocks nothing anew; a guard that fails closed on it does.
+        """
+        rules = [member for member in policy.request if not member.guard.uses_scores]
+        earlier = None if request.decision.action.withholds else await earlier_text(call.messages, call.scope)
+        if not rules or earlier is None:
+            return request
+        submission = Submission(self._scorer, [], call.deadline)  # rules ask for no scores
+        results = await judge(rules, TextSubject(earlier, submission, 0), call.deadline)
+        decision = decide(policy, only_redactions(results), Coverage(), call.context.locale)
+        return replace(request, decision=merge_redactions(request.decision, decision))
 
     async def _write(
         self, policy: Policy, backend: Backend, call: GenerateCall, prompt: JudgedText, messages: Sequence[Message]

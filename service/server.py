@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from guards.errors import ConfigError
 from service.config import GrpcSettings, TlsSettings
-from service.interceptors import Authentication, Boundary
+from service.interceptors import Authentication, Boundary, Failures
 from service.metrics import Metrics
 from service.servicers import GuardrailServicer
 from wardgate.v1 import guardrail_pb2
@@ -29,12 +29,14 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 class Server:
     """Started and stopped once. `port` is known after `start`."""
 
-    def __init__(self, settings: GrpcSettings, servicer: GuardrailServicer, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: GrpcSettings, servicer: GuardrailServicer, metrics: Metrics, failures: Failures
+    ) -> None:
         self._settings = settings
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         interceptors = [Authentication.from_file(settings.tokens_file)] if settings.tokens_file else []
         self._server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
-        self._register(servicer, metrics)
+        self._register(servicer, Boundary(GUARDRAIL_SERVICE, settings, metrics, failures))
         self.port = 0
 
     async def start(self) -> None:
@@ -63,8 +65,7 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(self._settings.drain_s)
 
-    def _register(self, servicer: GuardrailServicer, metrics: Metrics) -> None:
-        boundary = Boundary(GUARDRAIL_SERVICE, self._settings, metrics)
+    def _register(self, servicer: GuardrailServicer, boundary: Boundary) -> None:
         methods = {
             "Check": servicer.check,
             "BatchCheck": servicer.batch_check,

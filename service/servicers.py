@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-
-from google.rpc import code_pb2
 
 from guards.errors import FieldViolation, InvalidInput
 from service.backends.base import SamplingParameters
 from service.config import LimitSettings
 from service.convert import MAX_BATCH, check_call, generate_call, parse
-from service.interceptors import status_of
-from service.logs import fault_fields
+from service.interceptors import Failures
 from service.pipeline import Pipeline
 from service.replies import check_response, generate_response
 from wardgate.v1 import guardrail_pb2 as guardrail
 from wardgate.v1 import status_pb2 as statuses
-
-log = logging.getLogger(__name__)
 
 
 class GuardrailServicer:
     """Methods take the request's bytes and a deadline in `time.monotonic()` seconds."""
 
     def __init__(
-        self, pipeline: Pipeline, limits: LimitSettings, sampling: SamplingParameters, max_message_bytes: int
+        self,
+        pipeline: Pipeline,
+        limits: LimitSettings,
+        sampling: SamplingParameters,
+        max_message_bytes: int,
+        failures: Failures,
     ) -> None:
         self._pipeline = pipeline
         self._limits = limits
         self._sampling = sampling
         self._max_message_bytes = max_message_bytes
+        self._failures = failures
 
     async def check(self, raw: bytes, deadline: float) -> guardrail.CheckResponse:
         return await self._check(parse(guardrail.CheckRequest, raw, self._max_message_bytes), deadline)
@@ -57,7 +57,5 @@ class GuardrailServicer:
         try:
             return guardrail.BatchCheckItem(response=await self._check(request, deadline))
         except Exception as error:
-            status = status_of(error)
-            if status.code == code_pb2.INTERNAL:
-                log.error("item of a batch failed", extra=fault_fields(error))
+            status = self._failures.status("BatchCheck", error)
             return guardrail.BatchCheckItem(error=statuses.ItemStatus.FromString(status.SerializeToString()))

@@ -100,6 +100,15 @@ async def request_text(messages: Sequence[Message], scope: Scope) -> JudgedText:
     return await _join(Stage.REQUEST, [(index, messages[index].parts) for index in chosen])
 
 
+async def earlier_text(messages: Sequence[Message], scope: Scope) -> JudgedText | None:
+    """The turns that `request_text` leaves out because they were judged before; None when there are none."""
+    if scope is Scope.WHOLE_CONVERSATION:
+        return None
+    new = set(_new_turns(messages))
+    earlier = [(index, message.parts) for index, message in enumerate(messages) if index not in new]
+    return await _join(Stage.REQUEST, earlier) if earlier else None
+
+
 async def candidate_text(candidate: Candidate, index: int) -> JudgedText:
     return await _join(Stage.RESPONSE, [(index, candidate.parts)])
 

@@ -17,6 +17,7 @@ from service.admission import Admission
 from service.backends.base import Backend, FinishReason, Generation, SamplingParameters
 from service.config import GrpcSettings, LimitSettings
 from service.decision_log import DecisionLog
+from service.interceptors import Failures
 from service.metrics import Metrics
 from service.pipeline import Pipeline
 from service.policies import PolicyStore
@@ -44,6 +45,9 @@ safe_messages: {en: "I can't help with that.", de: "Das geht nicht."}
 """
 
 
+FAKE_MODEL = ModelIdentity("fake", "1", "f" * 64, "none", "0")
+
+
 def risk_of(text: str) -> float:
     """What FakeScorer thinks: words say it."""
     if "bomb" in text:
@@ -58,7 +62,7 @@ class FakeScorer:
     before: Callable[[Sequence[ScoreInput]], object] | None = None
     tokens_scored: int | None = None  # of 10 per text, to feign incomplete coverage
     calls: list[list[ScoreInput]] = field(default_factory=list)
-    identity: ModelIdentity = ModelIdentity("fake", "1", "f" * 64, "none", "0")
+    identity: ModelIdentity = FAKE_MODEL
     heads: Sequence[str] = tuple(HEADS)
 
     async def score(self, inputs: Sequence[ScoreInput], deadline: float) -> tuple[TextScores, ...]:
@@ -179,10 +183,10 @@ async def running_server(
     store.load()
     places = admission or Admission(64, 64)
     pipeline = Pipeline(store, scorer, places, DecisionLog(metrics), backend)
-    servicer = GuardrailServicer(
-        pipeline, limits or LimitSettings(), SamplingParameters(max_tokens=64), settings.max_message_bytes
-    )
-    server = Server(settings, servicer, metrics)
+    failures = Failures(metrics)
+    sampling = SamplingParameters(max_tokens=64)
+    servicer = GuardrailServicer(pipeline, limits or LimitSettings(), sampling, settings.max_message_bytes, failures)
+    server = Server(settings, servicer, metrics, failures)
     await server.start()
     await server.set_health(dict.fromkeys(HEALTH_NAMES, True))
     address = f"127.0.0.1:{server.port}"
