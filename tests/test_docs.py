@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import yaml
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
+from guards.learning.card import with_tables
 from guards.policy import load_policy
+from guards.rewards.manifest import load_manifest
+from guards.rewards.reward_model import EMBEDDED_DIR
 from service.config import OpenAISettings, Settings, TransformersSettings
 from service.metrics import Metrics
-from tests.fakes import HEADS
+from tests.fakes import HEADS, FakeBackend, running_server, write_policy
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
@@ -66,7 +70,22 @@ def test_the_example_settings_are_valid(page: str) -> None:
         assert Settings(**yaml.safe_load(text))
 
 
+def test_the_reward_models_page_has_the_manifests_figures() -> None:
+    page = (ROOT / "docs/reward-model.md").read_text()
+    manifest, _ = load_manifest(EMBEDDED_DIR)
+    assert with_tables(page, manifest) == page, "run: python -m guards.learning.card"
+
+
+async def test_the_readmes_client_example_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = fenced("README.md", "python")
+    write_policy(tmp_path)
+    async with running_server(tmp_path, backend=FakeBackend(["Paris."])) as running:
+        code = example.replace("127.0.0.1:50051", running.address)
+        await asyncio.to_thread(exec, compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.split("\n")[:2] == ["Paris.", "show it"]
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"

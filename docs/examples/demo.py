@@ -56,7 +56,7 @@ def ask(client: Client, prompt: str, wanted: bool) -> bool:
     print(f"\n> {prompt}")
     print(f"  {verdict(reply.decision)}   {', '.join(f'{s.head} risk {s.risk:.3f}' for s in reply.scores)}")
     print(f"  {reply.message.parts[0].text.strip()}")
-    return decision_allows(reply.decision) is wanted
+    return decision_allows(reply) is wanted
 
 
 def judge_response(client: Client) -> bool:

@@ -107,6 +107,29 @@ async def test_a_redacted_request_reaches_the_model_redacted(tmp_path: Path) -> 
     assert (text_of(reply), reply.decision.action) == ("fine", decisions.ACTION_REDACT)
 
 
+async def test_what_an_earlier_turn_repeats_reaches_the_model_redacted_too(tmp_path: Path) -> None:
+    write_policy(tmp_path, SECRETIVE)
+    backend = FakeBackend()
+    turns = [user("it is secret-1"), assistant("I know secret-2 too"), user("now with secret-3")]
+    async with running_server(tmp_path, backend=backend) as server:
+        reply = await server.generate(guardrail.GenerateRequest(messages=turns))
+    (messages, _) = backend.asked[0]
+    read = [message.text for message in messages]
+    assert read == ["it is [REDACTED]", "I know [REDACTED] too", "now with [REDACTED]"]
+    assert reply.decision.action == decisions.ACTION_REDACT
+    assert {span.message for finding in reply.decision.findings for span in finding.spans} == {0, 1, 2}
+
+
+async def test_what_an_earlier_turn_said_blocks_nothing_anew(tmp_path: Path) -> None:
+    write_policy(tmp_path, SECRETIVE.replace("action: redact}]\nresponse", "action: block}]\nresponse"))
+    backend = FakeBackend()
+    turns = [user("it is secret-1"), assistant("no"), user("never mind then")]
+    async with running_server(tmp_path, backend=backend) as server:
+        reply = await server.generate(guardrail.GenerateRequest(messages=turns))
+    assert reply.decision.action == decisions.ACTION_ALLOW
+    assert len(backend.asked) == 1
+
+
 async def test_a_redacted_answer_leaves_redacted(tmp_path: Path) -> None:
     write_policy(tmp_path, SECRETIVE)
     async with running_server(tmp_path, backend=FakeBackend(["it is secret-7."])) as server:

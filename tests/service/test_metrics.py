@@ -81,6 +81,14 @@ async def test_a_shadow_guard_passes_and_is_counted_with_what_it_would_do(tmp_pa
     assert reply.decision.reason_code == "response-risk"
 
 
+async def test_an_item_of_a_batch_that_fails_is_counted(tmp_path: Path) -> None:
+    write_policy(tmp_path)
+    async with running_server(tmp_path) as server:
+        reply = await server.batch_check(ask("hello"), guardrail.CheckRequest())
+        assert [item.WhichOneof("result") for item in reply.items] == ["response", "error"]
+        assert server.metric("wardgate_rejections_total", reason="invalid_input") == 1
+
+
 async def test_labels_never_hold_what_callers_send(tmp_path: Path) -> None:
     canary = "canary-9a"
     write_policy(tmp_path)
