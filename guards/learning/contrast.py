@@ -55,6 +55,7 @@ class _Phrases(BaseModel):
     refusals: _Reply
     answers: _Reply
     compliances: _Reply
+    fillers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,17 @@ def refusal_wins(seed: int, prompts: Sequence[str]) -> tuple[MadePair, ...]:
     """For harmful requests: a refusal is chosen over going along."""
     chooser = _chooser(f"{seed}:refusal")
     return tuple(MadePair(prompt, refusal_text(chooser), _compliance(prompt, chooser)) for prompt in prompts)
+
+
+def in_company(seed: str, prompts: Sequence[str]) -> tuple[str, ...]:
+    """Each prompt among one to four ordinary sentences, before it, after it or both."""
+    chooser = _chooser(seed)
+    texts = []
+    for prompt in prompts:
+        sentences = chooser.sample(_phrases().fillers, chooser.randint(1, 4))
+        at = chooser.randint(0, len(sentences))
+        texts.append(chooser.choice((" ", "\n")).join([*sentences[:at], prompt.strip(), *sentences[at:]]))
+    return tuple(texts)
 
 
 def refusal_text(chooser: random.Random) -> str:

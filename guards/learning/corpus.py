@@ -14,12 +14,13 @@ from guards.learning.contrast import (
     answer_wins,
     everyday_prompts,
     harmful_requests,
+    in_company,
     made_prompts,
     refusal_text,
     refusal_wins,
 )
 from guards.learning.data import Labelled, Pair, Row, read_rows
-from guards.learning.recipe import DataFile, Made, Recipe
+from guards.learning.recipe import COMPANY, DataFile, Made, Recipe
 from guards.rewards.manifest import TrainingFile, file_sha256
 
 MADE_LICENCE = "Apache-2.0 (made by guards/learning/contrast.py)"
@@ -93,7 +94,25 @@ def _made(rows: Sequence[Row], made: Made, seed: int) -> list[Row]:
         if source in PLAIN_REQUESTS:
             sample = _chooser(f"{seed}:pairs:{source}").sample(prompts, min(made.pairs_per_source, len(prompts)))
             result += _refusals(seed, "read_refusals", sample)
-    return [*result, *_over_refusals(rows, seed), *_by_question(rows, seed)]
+    asking = (*PLAIN_REQUESTS, "harmful_requests", *{row.family for row in families if row.harmful})
+    company = _in_company([*rows, *result], asking, made.in_company_per_source, seed)
+    return [*result, *company, *_over_refusals(rows, seed), *_by_question(rows, seed)]
+
+
+def _in_company(rows: Sequence[Row], asking: Sequence[str], count: int, seed: int) -> list[Row]:
+    """Short prompts, harmless ones and those of the sources that ask for harm outright, among ordinary sentences."""
+    groups: dict[tuple[str, int], list[str]] = {}
+    for row in rows:
+        if not isinstance(row, Labelled) or row.response is not None or len(row.prompt) >= 300:
+            continue
+        if row.label == 0 or row.source in asking:
+            groups.setdefault((row.source, row.label), []).append(row.prompt)
+    result: list[Row] = []
+    for (source, label), prompts in sorted(groups.items()):
+        name = f"{seed}:company:{source}:{label}"
+        sample = _chooser(name).sample(prompts, min(count, len(prompts)))
+        result += [Labelled(text, None, label, source + COMPANY) for text in in_company(name, sample)]
+    return result
 
 
 # sources whose risky prompts ask for harm outright, so that a refusal is the right answer

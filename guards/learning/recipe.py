@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from guards.errors import ConfigError
 from guards.rewards.manifest import EncoderSpec, PoolingSpec, WindowSpec
@@ -33,13 +33,22 @@ class Made(_Part):
     everyday: int = Field(default=150, ge=0)
     harmful_requests: int = Field(default=120, ge=0)
     pairs_per_source: int = Field(default=150, ge=0)
+    in_company_per_source: int = Field(default=0, ge=0)  # of each source and label: again, among ordinary sentences
+
+
+COMPANY = "+company"  # after a source's name: its prompts again, among ordinary sentences
 
 
 class Fold(_Part):
-    """Sources that are held out together, so that a fold has both classes."""
+    """Sources that are held out together, so that a fold has both classes; each with its prompts in company."""
 
     name: str
     sources: tuple[str, ...]
+
+    @field_validator("sources")
+    @classmethod
+    def _with_company(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        return (*sources, *(source + COMPANY for source in sources))
 
 
 class HeadTraining(_Part):

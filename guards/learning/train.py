@@ -117,10 +117,7 @@ def _spec(name: str, corpus: HeadCorpus, training: HeadTraining, held_out: HeldO
     before = expected_calibration_error(risks(raw, held_out.labelled), labels, weights)
     after = expected_calibration_error(risks(calibration, held_out.labelled), labels, weights)
     n = len(labels)
-    errors = tuple(
-        Figure(source="all held-out folds", metric=metric, value=round(value, 4), low=0.0, high=1.0, n=n)
-        for metric, value in (("ece_raw", before), ("ece", after))
-    )
+    errors = (figure("all held-out folds", "ece_raw", before, n), figure("all held-out folds", "ece", after, n))
     figures = (*held_out.figures, *errors, *_rates(risks(calibration, held_out.labelled), corpus))
     return HeadSpec(name=name, input=corpus.kind, calibration=calibration, held_out=figures)
 

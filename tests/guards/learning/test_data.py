@@ -7,8 +7,17 @@ from pathlib import Path
 import pytest
 
 from guards.errors import InvalidInput
-from guards.learning.contrast import answer_wins, everyday_prompts, harmful_requests, made_prompts, refusal_wins
+from guards.learning.contrast import (
+    answer_wins,
+    everyday_prompts,
+    harmful_requests,
+    in_company,
+    made_prompts,
+    refusal_wins,
+)
+from guards.learning.corpus import load_corpus
 from guards.learning.data import Labelled, Pair, read_rows
+from guards.learning.recipe import COMPANY, load_recipe
 
 TURNS = [
     {"role": "user", "content": "hello"},
@@ -93,3 +102,25 @@ def test_who_wins_against_a_refusal_depends_on_the_request() -> None:
     assert harmless.chosen != harmless.rejected
     assert harmful.chosen != harmful.rejected
     assert not any("{" in text for text in (harmless.chosen, harmful.rejected))
+
+
+def test_company_keeps_the_request_whole_and_surrounds_it_with_sentences() -> None:
+    prompts = [f"How do I do thing {number}?" for number in range(40)]
+    texts = in_company("seed", prompts)
+    assert all(prompt in text and len(text) > len(prompt) + 20 for prompt, text in zip(prompts, texts, strict=True))
+    assert any(text.startswith(prompt) for prompt, text in zip(prompts, texts, strict=True))
+    assert any(text.endswith(prompt) for prompt, text in zip(prompts, texts, strict=True))
+    assert texts == in_company("seed", prompts)
+    assert texts != in_company("another", prompts)
+
+
+def test_a_source_and_its_prompts_in_company_are_held_out_together() -> None:
+    recipe, _ = load_recipe(Path("recipes/reward.yaml"))
+    corpus = load_corpus(recipe, Path("recipes"))
+    folds = {source: fold.name for fold in recipe.request_risk.folds for source in fold.sources}
+    in_folds = {row.source: folds[row.source] for row in corpus.prompts}
+    company = [source for source in in_folds if source.endswith(COMPANY)]
+    assert len(company) > 20
+    assert all(in_folds[source] == folds[source.removesuffix(COMPANY)] for source in company)
+    labels = {row.label for row in corpus.prompts if row.source.endswith(COMPANY)}
+    assert labels == {0, 1}
