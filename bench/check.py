@@ -24,7 +24,7 @@ from tqdm import tqdm
 from bench.load import METHOD, LoadPlan, LoadResult, check_requests, run_load
 from bench.machine import machine, versions
 from bench.processes import Memory, ServerProcess, free_port, server
-from bench.raw import RawProcess, RawResult
+from bench.raw import RawProcess, RawResult, Way
 from bench.report import Rounds, report
 
 RESULTS = Path(__file__).parent / "results"
@@ -63,6 +63,9 @@ class _Wardgate:
 def _first_score(address: str) -> None:
     with grpc.insecure_channel(address) as channel:
         channel.unary_unary(METHOD, None, None)(check_requests(1)[0], timeout=60, wait_for_ready=True)
+
+
+_WAYS: dict[str, Way] = {"batched": "batched", "single": "single", "lone": "lone"}
 
 
 def write_config(base: Path | None, port: int, folder: Path) -> Path:
@@ -106,10 +109,11 @@ def _run_rounds(options: Options, ours: ServerProcess, naive: ServerProcess, raw
     def one(name: str) -> LoadResult | RawResult:
         kind, _, detail = name.partition(":")
         if kind == "raw":
-            return raw.measure("single" if detail == "single" else "batched", options.window_s)
+            return raw.measure(_WAYS[detail], options.window_s)
         return load(ours if kind == "wardgate" else naive, int(detail))
 
-    steps = ["raw:batched", "wardgate:64", "naive:64", "wardgate:32", "raw:single", "wardgate:1", "wardgate:8"]
+    steps = ["raw:batched", "wardgate:64", "naive:64", "wardgate:32"]
+    steps += ["raw:single", "wardgate:1", "raw:lone", "wardgate:8"]
     bar = tqdm(total=options.rounds * len(steps), desc="windows", unit="window", disable=not sys.stderr.isatty())
     with bar:
         for number in range(options.rounds):

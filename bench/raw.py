@@ -1,7 +1,7 @@
 """The bare model in its own process, without a server: the limit that the server is held against.
 
 `python -m bench.raw CONFIG TEXTS` reads commands, one per line ("batched SECONDS" or "single SECONDS"), and answers
-each with one line of JSON.
+each with one line of JSON. "lone SECONDS" is "single" on the session that the server keeps for a lone text.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from guards.base import ScoreInput
 from guards.normalize import normalize
 from guards.rewards.encoding import pad
 from guards.rewards.reward_model import RewardModel, batches_by_length
-from guards.rewards.runtimes.base import TokenBatch
+from guards.rewards.runtimes.base import Runtime, TokenBatch
 from service.config import load_settings
-from service.reward_models import open_reward_model
+from service.reward_models import open_lone_runtime, open_reward_model
 
 _BATCH_TOKENS = 512
+
+Way = Literal["batched", "single", "lone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def batched(model: RewardModel, prepared: list[_Prepared], threads: int, seconds
     return RawResult(time.perf_counter() - started, sum(done), time.process_time() - cpu, [], [])
 
 
-def single(model: RewardModel, texts: list[str], seconds: float) -> RawResult:
+def single(model: RewardModel, runtime: Runtime, texts: list[str], seconds: float) -> RawResult:
     """Normalize, tokenize and score text after text on this thread, as a server would with one client."""
     started, cpu = time.perf_counter(), time.process_time()
     numbers: list[int] = []
@@ -90,7 +92,7 @@ def single(model: RewardModel, texts: list[str], seconds: float) -> RawResult:
             break
         encoded = model.encode(ScoreInput(normalize(texts[turn % len(texts)])))
         for window in encoded.sequences:
-            model.runtime.forward(pad([window]))
+            runtime.forward(pad([window]))
         numbers.append(turn % len(texts))
         latencies.append(time.perf_counter() - began)
     return RawResult(time.perf_counter() - started, len(numbers), time.process_time() - cpu, numbers, latencies)
@@ -108,7 +110,7 @@ class RawProcess:
             text=True,
         )
 
-    def measure(self, way: Literal["batched", "single"], seconds: float) -> RawResult:
+    def measure(self, way: Way, seconds: float) -> RawResult:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{way} {seconds}\n")
@@ -125,12 +127,15 @@ class RawProcess:
 def main(config: str, texts: str) -> None:
     settings = load_settings(Path(config))
     model = open_reward_model(settings)
+    lone = open_lone_runtime(settings) or model.runtime
     written = mixed_texts(int(texts))
     prepared = prepare(model, written)
     for command in sys.stdin:
         way, seconds = command.split()
         if way == "single":
-            result = single(model, written, float(seconds))
+            result = single(model, model.runtime, written, float(seconds))
+        elif way == "lone":
+            result = single(model, lone, written, float(seconds))
         else:
             result = batched(model, prepared, settings.scoring.workers, float(seconds))
         print(json.dumps(asdict(result)), flush=True)

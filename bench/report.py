@@ -19,7 +19,7 @@ CLIENTS = (1, 8, 32, 64)
 
 @dataclass(slots=True)
 class Rounds:
-    """Windows by name, one per round: "wardgate:64", "naive:64", "raw:batched", "raw:single"."""
+    """Windows by name, one per round: "wardgate:64", "naive:64", "raw:batched", "raw:single", "raw:lone"."""
 
     cold_start_s: list[float]
     memory: Memory
@@ -43,6 +43,7 @@ def report(rounds: Rounds) -> dict[str, Any]:
         "throughput_vs_raw": _ratio(rates, raw_rates),
         "throughput_vs_naive": _ratio(rates, [_rate(window) for window in naive]),
         "added_p50_ms": added_ms(rounds.load["wardgate:1"], rounds.raw["raw:single"]),
+        "added_p50_ms_same_session": added_ms(rounds.load["wardgate:1"], rounds.raw["raw:lone"]),
         "p99_over_p50_at_64": _middle(ours, lambda window: _ms(window, 99) / _ms(window, 50)),
         "cpu_ms_per_request": _middle(ours, lambda window: 1e3 * window.server_cpu_s / len(window.text)),
         "raw_cpu_ms_per_text": round(median(1e3 * window.cpu_s / window.texts for window in raw), 3),
@@ -51,6 +52,7 @@ def report(rounds: Rounds) -> dict[str, Any]:
         "uss_mb": round(rounds.memory.uss),
         "raw_texts_per_s": round(median(raw_rates), 2),
         "raw_single_p50_ms": _middle_raw(rounds.raw["raw:single"]),
+        "raw_lone_p50_ms": _middle_raw(rounds.raw["raw:lone"]),
         "wardgate": {str(clients): _clients(rounds.load[f"wardgate:{clients}"]) for clients in CLIENTS},
         "naive": {"64": _clients(naive)},
         "throughput_64_over_8": _ratio(rates, [_rate(window) for window in rounds.load["wardgate:8"]]),

@@ -54,6 +54,9 @@ class Admission:
 
     async def _enter(self, deadline: float) -> float:
         started = time.monotonic()
+        if not self._places.locked() and started < deadline:
+            await self._places.acquire()  # returns at once
+            return 0.0
         self.waiting += 1
         try:
             async with asyncio.timeout(deadline - started):

@@ -21,7 +21,7 @@ from service.metrics import LiveGauge, Metrics
 from service.models import ModelCache
 from service.pipeline import Pipeline
 from service.policies import PolicyStore, watch_policies
-from service.reward_models import head_stages, open_reward_model
+from service.reward_models import head_stages, open_lone_runtime, open_reward_model
 from service.scoring import BatchedScorer
 from service.server import GUARDRAIL_SERVICE, REWARD_MODEL, UPSTREAM, Server
 from service.servicers import GuardrailServicer
@@ -41,7 +41,9 @@ class App:
 
     def __init__(self, settings: Settings, model: RewardModel | None = None) -> None:
         self.settings = settings
-        model = model or open_reward_model(settings)
+        lone = None
+        if model is None:
+            model, lone = open_reward_model(settings), open_lone_runtime(settings)
         self.metrics = Metrics(version("wardgate"), model.identity)
         self.policies = PolicyStore(
             settings.policies.directory,
@@ -52,7 +54,7 @@ class App:
         )
         self.policies.load()
         self.backend = build_backend(settings)
-        self.batcher = Batcher(model.runtime, batch_limits(settings.scoring), self.metrics.batched)
+        self.batcher = Batcher(model.runtime, batch_limits(settings.scoring), self.metrics.batched, lone)
         self.scorer = BatchedScorer(model, self.batcher)
         self.admission = Admission(settings.admission.max_in_flight, settings.admission.max_waiting)
         self.pipeline = Pipeline(self.policies, self.scorer, self.admission, DecisionLog(self.metrics), self.backend)

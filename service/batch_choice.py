@@ -22,8 +22,8 @@ class BatchLimits:
 
     max_tokens: int = 512  # padded tokens of one batch; a longer sequence runs alone
     max_items: int = 64
-    max_padding: float = 0.05  # share of a batch's padded tokens that may be padding, [0, 1)
-    max_age_s: float = 0.25  # once the oldest waited longer, only those close behind it in the line may join it
+    max_padding: float = 0.03  # share of a batch's padded tokens that may be padding, [0, 1)
+    max_age_s: float = 0.8  # once the oldest waited longer, only those close behind it in the line may join it
     max_queue_items: int = 4096  # waiting sequences; more are refused with Overloaded
     workers: int = 2  # threads, each running one forward at a time
     fair_tokens: int = 2048  # what a call may have at its place in the line; the rest of it queues up behind others

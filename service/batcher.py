@@ -95,11 +95,16 @@ class Batcher:
         runtime: Runtime,
         limits: BatchLimits | None = None,
         on_batch: Callable[[BatchReport], None] | None = None,
+        lone: Runtime | None = None,
     ) -> None:
-        """`on_batch` is called on the event loop after each forward."""
+        """`on_batch` is called on the event loop after each forward.
+
+        `lone` runs what has the machine to itself, on more cores than one; it gives the same rewards.
+        """
         self.limits = limits or BatchLimits()
         self.skipped = 0  # sequences whose caller had left or run out of time before their forward
         self._runtime = runtime
+        self._lone = lone or runtime
         self._heads = len(runtime.heads)
         self._on_batch = on_batch
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -123,6 +128,11 @@ class Batcher:
     def depth(self) -> int:
         """Sequences in the line."""
         return len(self._line)
+
+    @property
+    def idle_workers(self) -> int:
+        """Workers that wait for sequences."""
+        return self._idle
 
     @property
     def token_rate(self) -> float:
@@ -242,7 +252,7 @@ class Batcher:
                 if not self._take(batch):
                     return
                 self._running_since[worker] = time.monotonic()
-                self._run(batch, retry=True)
+                self._run(batch, self._runtime if self._has_company(batch) else self._lone)
                 self._crashed = False
             except BaseException:  # a native library's panic too: the thread must go on and everybody be answered
                 self._crashed = True
@@ -273,6 +283,11 @@ class Batcher:
             finally:
                 self._idle -= 1
 
+    def _has_company(self, batch: list[_Entry]) -> bool:
+        """Whether anything else is being scored or waits for it."""
+        with self._changed:
+            return len(batch) > 1 or bool(self._line) or self._idle < self.limits.workers - 1
+
     def _drop_expired(self, now: float) -> None:
         """Their callers' own timers answer them."""
         expired = [entry for entry in self._line.by_age if entry.owner.deadline <= now]
@@ -280,18 +295,18 @@ class Batcher:
             self._line.remove(entry)
         self.skipped += len(expired)
 
-    def _run(self, batch: list[_Entry], retry: bool) -> None:
+    def _run(self, batch: list[_Entry], runtime: Runtime) -> None:
         started = time.monotonic()
         try:
-            rewards = self._forward(batch)
+            rewards = self._forward(batch, runtime)
         except Exception as error:
-            report = _report(batch, started, BatchOutcome.RETRIED if retry and len(batch) > 1 else BatchOutcome.FAILED)
+            report = _report(batch, started, BatchOutcome.RETRIED if len(batch) > 1 else BatchOutcome.FAILED)
             log.exception("forward failed", extra={"items": report.items, "padded_tokens": report.padded_tokens})
             if report.outcome is BatchOutcome.RETRIED:
                 self._answer([], report)
                 for entry in batch:
                     if not entry.owner.waiter.done():
-                        self._run([entry], retry=False)
+                        self._run([entry], runtime)
                 return
             failure = _failure(error)
             self._answer([_Answer(entry, failure) for entry in batch], report)
@@ -310,8 +325,8 @@ class Batcher:
         ]
         self._answer(answers, report)
 
-    def _forward(self, batch: list[_Entry]) -> FloatArray:
-        rewards = self._runtime.forward(pad([entry.sequence for entry in batch]))
+    def _forward(self, batch: list[_Entry], runtime: Runtime) -> FloatArray:
+        rewards = runtime.forward(pad([entry.sequence for entry in batch]))
         if rewards.shape != (len(batch), self._heads):
             raise ScoringError(f"the runtime gave rewards of shape {rewards.shape}, not {(len(batch), self._heads)}")
         return rewards

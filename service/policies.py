@@ -6,6 +6,7 @@ A file that turns invalid keeps the policy it had; the failure is logged and cou
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from guards.policy import Policy, load_policy
 from guards.types import Stage
 
 log = logging.getLogger(__name__)
+
+_LOOK_MS = 5_000  # some file systems send no events
 
 EMBEDDED_POLICIES = Path(__file__).parent.parent / "guards" / "policies"
 
@@ -40,11 +43,13 @@ class PolicyStore:
         self._routes = dict(routes)
         self._heads = heads
         self._on_reload = on_reload
+        self._seen: dict[Path, str] = {}
         self._by_file: dict[Path, Policy] = {}
         self._by_name: dict[str, Policy] = {}
 
     def load(self) -> None:
         """First load; every file must be valid. Raises ConfigError."""
+        self._seen = self._look()
         self._adopt({file: load_policy(file, self._heads) for file in self._files()})
         self._on_reload(self._by_name, True)
 
@@ -67,13 +72,20 @@ class PolicyStore:
         return policy
 
     async def watch(self) -> None:
-        """Reloads now, for what changed while nobody watched, and then on change until cancelled."""
-        self.reload()
-        async for _ in awatch(self._directory, recursive=False, debounce=200, step=50):
-            self.reload()
+        """Reloads on change until cancelled, and looks every few seconds for what no event told of."""
+        await asyncio.to_thread(self.reload)
+        changes = awatch(
+            self._directory, recursive=False, debounce=200, step=50, rust_timeout=_LOOK_MS, yield_on_timeout=True
+        )
+        async for _ in changes:
+            await asyncio.to_thread(self.reload)  # building a policy compiles its patterns
 
     def reload(self) -> None:
-        """Takes what is valid; a file that is not keeps the policy it had."""
+        """Takes what changed and is valid; a file that is not keeps the policy it had."""
+        seen = self._look()
+        if seen == self._seen:
+            return
+        self._seen = seen
         policies: dict[Path, Policy] = {}
         faults = 0
         for file in self._files():
@@ -90,6 +102,10 @@ class PolicyStore:
             faults += 1
             log.error("policies refused, those before stay in force", extra={"fault": str(error)})
         self._on_reload(self._by_name, faults == 0)
+
+    def _look(self) -> dict[Path, str]:
+        """Every policy file with the digest of its bytes, empty when it cannot be read."""
+        return {file: _digest(file) for file in self._files()}
 
     def _files(self) -> list[Path]:
         return sorted(f for f in self._directory.glob("*.y*ml") if f.suffix in (".yaml", ".yml"))
@@ -109,6 +125,13 @@ class PolicyStore:
                 raise ConfigError(f"{use} is '{name}', which no file in {self._directory} defines; defined: {listed}")
         self._by_file = policies
         self._by_name = by_name
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 async def watch_policies(store: PolicyStore) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from guards.errors import ModelError
 from guards.rewards.manifest import Manifest, load_manifest
 from guards.rewards.reward_model import EMBEDDED_DIR, RewardModel, load_reward_model
+from guards.rewards.runtimes.base import Runtime
 from guards.types import Stage
 from service.config import Settings
 from service.models import ModelCache
@@ -30,6 +31,22 @@ def open_reward_model(settings: Settings) -> RewardModel:
         device=scoring.device,
         max_windows=scoring.max_windows,
     )
+
+
+def open_lone_runtime(settings: Settings) -> Runtime | None:
+    """A second session over more cores, for a text that has the machine to itself; None when it would gain nothing.
+
+    It holds the weights once more. Call after `open_reward_model`, which checks the graph.
+    """
+    scoring = settings.scoring
+    threads = min(scoring.lone_threads, scoring.workers)
+    if scoring.runtime != "onnx" or threads < 2:
+        return None
+    from guards.rewards.runtimes.onnx import OnnxRuntime
+
+    artefact = scoring.artefact or EMBEDDED_DIR
+    encoder = ModelCache(settings.model_cache).path(scoring.encoder)
+    return OnnxRuntime(_graph(settings, artefact, encoder, _refuse), threads=threads)
 
 
 def export_reward_model(settings: Settings) -> Path:

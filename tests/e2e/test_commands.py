@@ -113,3 +113,15 @@ def test_serve_announces_its_ports_and_ends_cleanly_on_sigterm(reward_model: Rew
         assert process.wait(timeout=20) == 0
     assert "stopped" in rest
     assert "Traceback" not in rest
+
+
+def test_scoring_with_onnxruntime_needs_neither_torch_nor_transformers(reward_model: RewardModel) -> None:
+    program = """
+import sys
+sys.modules.update(torch=None, transformers=None, onnx=None, scipy=None, sklearn=None)
+from service.__main__ import main
+sys.exit(main(["check", "How do I boil an egg?"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "ALLOW" in done.stdout

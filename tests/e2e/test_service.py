@@ -6,14 +6,22 @@ import asyncio
 import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import aiohttp
 import numpy as np
 import pytest
 
-from guards.rewards.reward_model import RewardModel
+from guards.base import ScoreInput
+from guards.learning.data import Labelled, read_rows
+from guards.normalize import normalize
+from guards.rewards.encoding import pad
+from guards.rewards.reward_model import EMBEDDED_DIR, RewardModel, load_reward_model
 from guards.rewards.runtimes.base import FloatArray, TokenBatch
 from service.app import App
+from service.config import ScoringSettings, load_settings
+from service.models import ModelCache
+from service.reward_models import open_lone_runtime
 from tests.e2e.running import OpenApp, scoring_settings
 from wardgate import AsyncClient, WardgateError
 from wardgate.v1.decision_pb2 import ACTION_ALLOW, ACTION_BLOCK, ACTION_FLAG, CAUSE_GUARD_FAILURE, CAUSE_POLICY
@@ -85,6 +93,28 @@ async def test_metrics_count_from_the_first_request_and_hold_no_text(open_app: O
     assert f"wardgate_requests_total{{{labels}}} 1.0" in text
     assert 'wardgate_component_ready{component="reward-model"} 1.0' in text
     assert "pipe bomb" not in text
+
+
+def test_the_runtimes_agree_on_the_embedded_model(reward_model: RewardModel) -> None:
+    settings = load_settings(None)
+    encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
+    with_torch = load_reward_model(EMBEDDED_DIR, encoder, runtime="torch", threads=2)
+    lone = open_lone_runtime(settings.model_copy(update={"scoring": ScoringSettings(workers=2)}))
+    assert lone is not None
+    texts = [
+        row.prompt for row in read_rows(Path("data/prompt_risk_train.jsonl.gz"))[::400] if isinstance(row, Labelled)
+    ]
+    pairs = [
+        ScoreInput(normalize(text), normalize("I can help with that. " * (n % 30))) for n, text in enumerate(texts)
+    ]
+    windows = [
+        w for item in (*(ScoreInput(normalize(t)) for t in texts), *pairs) for w in reward_model.encode(item).sequences
+    ]
+    for window in windows:
+        batch = pad([window])
+        expected = with_torch.runtime.forward(batch)
+        assert np.abs(reward_model.runtime.forward(batch) - expected).max() <= 1e-4
+        assert np.abs(lone.forward(batch) - expected).max() <= 1e-4
 
 
 class FlakyRuntime:

@@ -70,9 +70,12 @@ def sequence(tokens: int, first: int = 1) -> EncodedSequence:
 
 @contextlib.asynccontextmanager
 async def batching(
-    runtime: FakeRuntime, limits: BatchLimits | None = None, on_batch: Callable[[BatchReport], None] | None = None
+    runtime: FakeRuntime,
+    limits: BatchLimits | None = None,
+    on_batch: Callable[[BatchReport], None] | None = None,
+    lone: FakeRuntime | None = None,
 ) -> AsyncIterator[Batcher]:
-    batcher = Batcher(runtime, limits or BatchLimits(workers=1), on_batch)
+    batcher = Batcher(runtime, limits or BatchLimits(workers=1), on_batch, lone)
     try:
         yield batcher
     finally:
@@ -514,7 +517,7 @@ def test_every_batch_holds_the_oldest_and_keeps_the_limits_until_all_are_served(
 
 def test_a_leader_that_waited_too_long_takes_only_those_close_behind_it() -> None:
     rows = [(100, 0.0, 0), (96, 0.1, 1), (104, 0.2, 2), *[(300, 0.3, 3)] * 4, *[(100, 0.4, call) for call in (4, 5)]]
-    limits = BatchLimits(max_tokens=420, max_age_s=5.0)
+    limits = BatchLimits(max_tokens=420, max_age_s=5.0, max_padding=0.05)
     in_time = choose_batch(line_of(rows), limits, now=4.0)
     too_late = choose_batch(line_of(rows), limits, now=6.0)
     assert [waiting.due for waiting in in_time] == [0.0, 0.4, 0.4, 0.1]
@@ -541,3 +544,21 @@ def test_a_line_of_thousands_is_cut_in_little_time() -> None:
         for waiting in choose_batch(line, BatchLimits(), now=1.0):
             line.remove(waiting)
     assert (time.perf_counter() - started) / 50 < 0.005
+
+
+async def test_what_has_the_machine_to_itself_runs_on_the_lone_runtime_and_nothing_else_does() -> None:
+    shared, lone = FakeRuntime(), FakeRuntime()
+    async with batching(shared, BatchLimits(workers=2), lone=lone) as batcher:
+        await until(lambda: batcher.idle_workers == 2)  # a worker answers first and is free a moment later
+        await batcher.submit([sequence(8, 11)], FOREVER)
+        assert (lone.firsts, shared.firsts) == ([[11]], [])
+
+        await until(lambda: batcher.idle_workers == 2)  # a worker answers first and is free a moment later
+        lone.gate.clear()
+        held = asyncio.create_task(batcher.submit([sequence(8, 12)], FOREVER))
+        await asyncio.to_thread(lone.entered.acquire)
+        await asyncio.to_thread(lone.entered.acquire)
+        await batcher.submit([sequence(8, 13)], FOREVER)
+        assert shared.firsts == [[13]]
+        lone.gate.set()
+        await held
