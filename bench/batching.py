@@ -127,9 +127,9 @@ async def one_round(model: RewardModel, sequences: Sequence[EncodedSequence], ti
     costs = await one_call(model, times)
     costs["mixed texts, one by one"] = await asyncio.to_thread(fifo, model, sequences, 1, s)
     costs["mixed texts, padded batches of 32"] = await asyncio.to_thread(fifo, model, sequences, _FIFO, s)
-    for padding, age_s in ((0.05, 0.25), (0.12, 0.25), (0.12, 10.0)):
-        limits = BatchLimits(max_padding=padding, max_age_s=age_s)
-        name = f"mixed texts, 64 clients, padding {padding}, age {age_s} s"
+    for padding, patience in ((0.05, 1.3), (0.12, 1.3), (0.12, 20.0)):
+        limits = BatchLimits(max_padding=padding, patience=patience)
+        name = f"mixed texts, 64 clients, padding {padding}, patience {patience}"
         costs[name] = await under_load(model, limits, sequences, s)
     return costs
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from bench.texts import token_lengths
 from service.batch_choice import BatchLimits, Line, Waiting, choose_batch, padded_tokens
 
-FIXED_S, TOKEN_S = 0.0029, 0.00026
+FIXED_S, TOKEN_S = 0.004, 0.00026
 _SECONDS, _WARM_UP_S = 120.0, 10.0
 _CLIENT_S = 0.0005  # from an answer to the client's next request
 
@@ -51,7 +52,9 @@ class Simulation:
         return self._row()
 
     def _take(self, free: int) -> list[Waiting]:
-        batch = choose_batch(self.line, self.limits, self.now, free)
+        rate = self.tokens / self.now if self.now else math.inf
+        patience_s = self.limits.patience * self.line.tokens / rate
+        batch = choose_batch(self.line, self.limits, self.now, free, patience_s)
         for waiting in batch:
             self.line.remove(waiting)
         return batch
@@ -71,17 +74,17 @@ class Simulation:
         waste = 1 - self.tokens / self.padded
         limits = self.limits
         return (
-            f"{self.clients:7} {limits.max_padding:11} {limits.max_age_s:9} {rate:7.1f}"
+            f"{self.clients:7} {limits.max_padding:11} {limits.patience:9} {rate:7.1f}"
             f" {p50:6.0f} {p99:6.0f} {p99 / p50:7.2f} {waste:7.3f}"
         )
 
 
 def main() -> None:
-    print("clients max_padding max_age_s texts/s p50_ms p99_ms p99/p50 padding")
+    print("clients max_padding  patience texts/s p50_ms p99_ms p99/p50 padding")
     for clients in (8, 64):
         for padding in (0.02, 0.05, 0.08, 0.12):
-            for age_s in (0.25, 10.0):
-                print(Simulation(BatchLimits(max_padding=padding, max_age_s=age_s), clients).run())
+            for patience in (0.0, 1.3, 20.0):
+                print(Simulation(BatchLimits(max_padding=padding, patience=patience), clients).run())
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ def batch_limits(scoring: ScoringSettings) -> BatchLimits:
         max_tokens=scoring.max_batch_tokens,
         max_items=scoring.max_batch_items,
         max_padding=scoring.max_padding,
-        max_age_s=scoring.max_age_s,
+        patience=scoring.patience,
         max_queue_items=scoring.max_queue_items,
         workers=scoring.workers,
     )

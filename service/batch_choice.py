@@ -6,6 +6,7 @@ filled with sequences of its length (docs/adr/003-batching.md).
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +23,8 @@ class BatchLimits:
 
     max_tokens: int = 512  # padded tokens of one batch; a longer sequence runs alone
     max_items: int = 64
-    max_padding: float = 0.03  # share of a batch's padded tokens that may be padding, [0, 1)
-    max_age_s: float = 0.8  # once the oldest waited longer, only those close behind it in the line may join it
+    max_padding: float = 0.05  # share of a batch's padded tokens that may be padding, [0, 1)
+    patience: float = 1.3  # times the line's own length in seconds: who waited longer is overtaken by few
     max_queue_items: int = 4096  # waiting sequences; more are refused with Overloaded
     workers: int = 2  # threads, each running one forward at a time
     fair_tokens: int = 2048  # what a call may have at its place in the line; the rest of it queues up behind others
@@ -31,7 +32,7 @@ class BatchLimits:
 
     def __post_init__(self) -> None:
         counts = (self.max_tokens, self.max_items, self.max_queue_items, self.workers, self.fair_tokens)
-        if min(counts) < 1 or not 0 <= self.max_padding < 1 or self.max_age_s < 0 or self.stall_s <= 0:
+        if min(counts) < 1 or not 0 <= self.max_padding < 1 or self.patience < 0 or self.stall_s <= 0:
             raise ValueError("batch limits: counts are at least 1, max_padding in [0, 1), times positive")
 
 
@@ -96,10 +97,13 @@ def padding(tokens: int, padded_tokens: int) -> float:
     return 1 - tokens / padded_tokens
 
 
-def choose_batch(line: Line[W], limits: BatchLimits, now: float, share: int = 1) -> list[W]:
+def choose_batch(
+    line: Line[W], limits: BatchLimits, now: float, share: int = 1, patience_s: float = math.inf
+) -> list[W]:
     """The oldest and its company, within the limits; the line is not changed and must not be empty.
 
-    `share`: how many workers are free to take from the line; a short line is split among them.
+    `share`: how many workers are free to take from the line; a short line is split among them. Once the oldest waited
+    longer than `patience_s`, only those close behind it in the line may join it.
     """
     leader = line.by_age[0]
     # its fair part of the line, with room for the padding
@@ -107,7 +111,7 @@ def choose_batch(line: Line[W], limits: BatchLimits, now: float, share: int = 1)
     # With one companion of length s beside L, padding is (L - s) / 2L: outside this range no pair is allowed.
     reach = max(1 - 2 * limits.max_padding, 0.05)
     company = line.near(leader, leader.tokens * reach, leader.tokens / reach)
-    if leader.due < now - limits.max_age_s:
+    if leader.due < now - patience_s:
         last = _by_age(_last_allowed(line, limits))
         company = [other for other in company if _by_age(other) <= last]
 

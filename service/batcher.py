@@ -276,12 +276,16 @@ class Batcher:
                     now = time.monotonic()
                     self._drop_expired(now)
                     if self._line:
-                        batch.extend(choose_batch(self._line, self.limits, now, share=self._idle))
+                        batch.extend(choose_batch(self._line, self.limits, now, self._idle, self._patience_s()))
                 for entry in batch:
                     self._line.remove(entry)
                 return True
             finally:
                 self._idle -= 1
+
+    def _patience_s(self) -> float:
+        """In units of what the line takes to serve, so that a slow machine is not taken for an impatient caller."""
+        return self.limits.patience * self._line.tokens / self._token_rate
 
     def _has_company(self, batch: list[_Entry]) -> bool:
         """Whether anything else is being scored or waits for it."""

@@ -76,8 +76,8 @@ class ScoringSettings(_Section):
     lone_threads: Count = 4  # of a text that has the machine to itself, at most `workers`; 1 saves 100 MB
     max_batch_tokens: Count = 512  # padded tokens of one forward
     max_batch_items: Count = 64
-    max_padding: Annotated[float, Field(ge=0, lt=1)] = 0.03  # share of a forward that may be padding
-    max_age_s: Seconds = 0.8  # from this age on, who waits longest joins first
+    max_padding: Annotated[float, Field(ge=0, lt=1)] = 0.05  # share of a forward that may be padding
+    patience: Annotated[float, Field(ge=0)] = 1.3  # in lengths of the line: who waited longer is overtaken by few
     max_queue_items: Count = 4096  # windows waiting; more are refused
     max_windows: Count = 256  # windows of one text; more leave its coverage incomplete
 

@@ -480,7 +480,6 @@ LIMITS = st.builds(
     max_tokens=st.integers(1, 600),
     max_items=st.integers(1, 20),
     max_padding=st.floats(0, 0.9),
-    max_age_s=st.floats(0, 5),
 )
 
 
@@ -491,16 +490,16 @@ def line_of(rows: Sequence[tuple[int, float, int]]) -> Line[Waiting]:
     return line
 
 
-@given(st.lists(WAITING, min_size=1, max_size=60), LIMITS, st.floats(0, 15), st.integers(1, 4))
+@given(st.lists(WAITING, min_size=1, max_size=60), LIMITS, st.floats(0, 15), st.integers(1, 4), st.floats(0, 5))
 def test_every_batch_holds_the_oldest_and_keeps_the_limits_until_all_are_served(
-    rows: list[tuple[int, float, int]], limits: BatchLimits, now: float, share: int
+    rows: list[tuple[int, float, int]], limits: BatchLimits, now: float, share: int, patience_s: float
 ) -> None:
     line = line_of(rows)
     served: list[int] = []
     while line:
         before = len(line)
         oldest = min(line.by_age, key=lambda waiting: (waiting.due, waiting.number))
-        batch = choose_batch(line, limits, now, share)
+        batch = choose_batch(line, limits, now, share, patience_s)
         assert len(line) == before
         assert batch[0] is oldest
         assert len({waiting.number for waiting in batch}) == len(batch) <= limits.max_items
@@ -517,9 +516,9 @@ def test_every_batch_holds_the_oldest_and_keeps_the_limits_until_all_are_served(
 
 def test_a_leader_that_waited_too_long_takes_only_those_close_behind_it() -> None:
     rows = [(100, 0.0, 0), (96, 0.1, 1), (104, 0.2, 2), *[(300, 0.3, 3)] * 4, *[(100, 0.4, call) for call in (4, 5)]]
-    limits = BatchLimits(max_tokens=420, max_age_s=5.0, max_padding=0.05)
-    in_time = choose_batch(line_of(rows), limits, now=4.0)
-    too_late = choose_batch(line_of(rows), limits, now=6.0)
+    limits = BatchLimits(max_tokens=420, max_padding=0.05)
+    in_time = choose_batch(line_of(rows), limits, now=4.0, patience_s=5.0)
+    too_late = choose_batch(line_of(rows), limits, now=6.0, patience_s=5.0)
     assert [waiting.due for waiting in in_time] == [0.0, 0.4, 0.4, 0.1]
     assert [waiting.due for waiting in too_late] == [0.0, 0.1, 0.2]
 
