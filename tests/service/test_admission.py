@@ -51,7 +51,7 @@ async def test_who_finds_the_queue_full_is_refused_at_once_with_when_to_retry() 
     assert refused.value.retry_after_s >= 0.05
     leave.set()
     waited = await asyncio.gather(*inside)
-    assert waited[0] < waited[1] <= waited[2]
+    assert waited[0] < min(waited[1:])
 
 
 async def test_without_a_queue_nobody_waits() -> None:
