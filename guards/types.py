@@ -207,6 +207,7 @@ class HeadScore:
     """What one head says of one text: the worst of its windows.
 
     `start`, `end`: code points of that window in the text that was scored, before normalization.
+    `spread`: standard deviation of the ensemble's rewards, in units of reward; 0 for a single network.
     """
 
     head: str
@@ -214,6 +215,7 @@ class HeadScore:
     risk: float
     start: int
     end: int
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     reward.add_argument("--recipe", type=Path, default=Path("recipes/reward.yaml"), metavar="FILE")
     reward.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the heads and manifest go")
 
+    answers = add(train, "answers", commands.train_answers, "Let the wrapped model answer harmless prompts, as rows.")
+    answers.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="prompts with labels")
+    answers.add_argument("--out", type=Path, required=True, metavar="FILE", help="gzip JSON Lines")
+    answers.add_argument("--limit", type=int, default=300, metavar="N")
+    answers.add_argument("--max-tokens", type=int, default=96, metavar="N")
+    answers.add_argument("--seed", type=int, default=7)
+
     models = _group(groups, "models", "Fetch and check models.")
     pull = add(models, "pull", commands.models_pull, "Fetch models into the cache, and export the reward model.")
     pull.add_argument("names", nargs="*", metavar="MODEL", help="empty takes what the settings need")

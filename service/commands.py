@@ -127,6 +127,23 @@ def train_reward(options: Namespace) -> int:
     return 0
 
 
+def train_answers(options: Namespace) -> int:
+    """Lets the configured wrapped model answer harmless prompts, for contrast pairs."""
+    from service.app import build_backend
+    from service.model_answers import harmless_prompts, write_answers
+    from service.progress import ProgressBars
+
+    backend = build_backend(load_settings(options.config))
+    if backend is None:
+        raise ConfigError("backend.kind is none, and answers need a wrapped model")
+    prompts = harmless_prompts(options.prompts, options.limit, options.seed)
+    kept = asyncio.run(
+        write_answers(backend, prompts, options.max_tokens, options.seed, options.out, ProgressBars())
+    )
+    print(f"wrote {kept} answers to {options.out}; name the file in a recipe, under `files`")
+    return 0
+
+
 def models_pull(options: Namespace) -> int:
     from service.models import ModelCache, pull_models
     from service.reward_models import export_reward_model

@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from guards.errors import InvalidInput
@@ -20,7 +20,7 @@ from guards.learning.contrast import (
     refusal_wins,
 )
 from guards.learning.data import Labelled, Pair, Row, read_rows
-from guards.learning.recipe import COMPANY, DataFile, Made, Recipe
+from guards.learning.recipe import COMPANY, DISGUISED, DataFile, Disguise, Made, Recipe, origin
 from guards.rewards.manifest import TrainingFile, file_sha256
 
 MADE_LICENCE = "Apache-2.0 (made by guards/learning/contrast.py)"
@@ -40,11 +40,12 @@ def load_corpus(recipe: Recipe, base: Path) -> Corpus:
     files = []
     for file in recipe.files:
         path = base / file.path
-        drawn = _drawn(_read(path), file, recipe.seed)
+        drawn = _drawn(_parted(_read(path), file.parts), file, recipe.seed)
         rows += drawn
         name = (Path("data") / path.name).as_posix()
         files.append(TrainingFile(path=name, sha256=file_sha256(path), rows=len(drawn), licence=file.licence))
     made = _made(rows, recipe.made, recipe.seed)
+    made += _disguised([*rows, *made], recipe.disguise, recipe.seed)
     files.append(TrainingFile(path="made", sha256=_rows_digest(made), rows=len(made), licence=MADE_LICENCE))
     distinct = _distinct([*rows, *made])
     labelled = [row for row in distinct if isinstance(row, Labelled)]
@@ -62,15 +63,22 @@ def _read(path: Path) -> tuple[Row, ...]:
     return read_rows(path)
 
 
+def _parted(rows: Sequence[Row], parts: int) -> Sequence[Row]:
+    """Each source as several, so that one part can be held out while the others are learned from."""
+    if parts == 1:
+        return rows
+    return [replace(row, source=f"{row.source}#{int(row.cluster or '0', 16) % parts + 1}") for row in rows]
+
+
 def _drawn(rows: Sequence[Row], file: DataFile, seed: int) -> list[Row]:
     """Of each source, and of each label of it, a capped sample in file order."""
     groups: dict[tuple[str, int], list[int]] = {}
     for index, row in enumerate(rows):
-        if row.source not in file.exclude:
+        if origin(row.source) not in file.exclude:
             groups.setdefault((row.source, row.label if isinstance(row, Labelled) else 0), []).append(index)
     kept: set[int] = set()
     for (source, label), members in sorted(groups.items()):
-        cap = file.caps.get(source, file.cap)
+        cap = file.caps.get(origin(source), file.cap)
         kept.update(_chooser(f"{seed}:{source}:{label}").sample(members, min(cap, len(members))))
     return [row for index, row in enumerate(rows) if index in kept]
 
@@ -127,10 +135,25 @@ PLAIN_REQUESTS = (
 )
 
 
+def _disguised(rows: Sequence[Row], disguise: Disguise, seed: int) -> list[Row]:
+    """Some prompts of every source and label once more, under one evasion technique each."""
+    groups: dict[tuple[str, int], list[Labelled]] = {}
+    for row in rows:
+        if isinstance(row, Labelled) and row.response is None and "+" not in row.source and len(row.prompt) < 300:
+            groups.setdefault((row.source, row.label), []).append(row)
+    result: list[Row] = []
+    for (source, label), members in sorted(groups.items()):
+        chooser = _chooser(f"{seed}:disguise:{source}:{label}")
+        for row in chooser.sample(members, min(disguise.per_source, len(members))):
+            text, name = augment(row.prompt, chooser, disguise.transformations)
+            result.append(Labelled(text, None, label, source + DISGUISED, name))
+    return result
+
+
 def _answers(seed: int, source: str, prompts: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
     for pair in answer_wins(seed, prompts):
-        rows.append(Pair(pair.prompt, pair.chosen, pair.rejected, source))
+        rows.append(Pair(pair.prompt, pair.chosen, pair.rejected, source, half="safe"))
         rows.append(Labelled(pair.prompt, pair.chosen, 0, source))
     return rows
 
@@ -138,7 +161,7 @@ def _answers(seed: int, source: str, prompts: Sequence[str]) -> list[Row]:
 def _refusals(seed: int, source: str, prompts: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
     for pair in refusal_wins(seed, prompts):
-        rows.append(Pair(pair.prompt, pair.chosen, pair.rejected, source))
+        rows.append(Pair(pair.prompt, pair.chosen, pair.rejected, source, half="unsafe"))
         # the refusal gets no label of its own: "refusing is safe" is the shortcut to avoid
         rows.append(Labelled(pair.prompt, pair.rejected, 1, source))
     return rows
@@ -150,7 +173,7 @@ def _over_refusals(rows: Sequence[Row], seed: int) -> list[Row]:
     result: list[Row] = []
     for row in rows:
         if isinstance(row, Pair) and row.source == "pref_pandalm_helpful":
-            result.append(Pair(row.prompt, row.chosen, refusal_text(chooser), "over_refusals"))
+            result.append(Pair(row.prompt, row.chosen, refusal_text(chooser), "over_refusals", half="safe"))
             result.append(Labelled(row.prompt, row.chosen, 0, "helpful_answers"))
             result.append(Labelled(row.prompt, row.rejected, 0, "helpful_answers"))
     return result
@@ -164,13 +187,19 @@ def _by_question(rows: Sequence[Row], seed: int) -> list[Row]:
         if isinstance(row, Labelled) and row.response is not None and row.label == 0:
             safe.setdefault((row.source, row.prompt), []).append(row.response)
     return [
-        Pair(row.prompt, chooser.choice(safe[row.source, row.prompt]), row.response, f"{row.source}_pairs")
+        Pair(row.prompt, chooser.choice(safe[row.source, row.prompt]), row.response, _paired(row.source))
         for row in rows
         if isinstance(row, Labelled)
         and row.response is not None
         and row.label == 1
         and (row.source, row.prompt) in safe
     ]
+
+
+def _paired(source: str) -> str:
+    """The name of pairs made of a source's rows; its part stays at the end."""
+    name, mark, part = source.partition("#")
+    return f"{name}_pairs{mark}{part}"
 
 
 def _distinct(rows: Iterable[Row]) -> list[Row]:

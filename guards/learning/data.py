@@ -4,12 +4,15 @@ Three shapes, told apart by their fields:
   pair      {messages, chosen, rejected}
   response  {messages, response, label}    label 1 = unsafe
   prompt    {prompt | text, label}         label 1 = risky
-`source` is optional; without it a row belongs to its file. Other fields are ignored.
+`source` is optional; without it a row belongs to its file. So are `category` (or `kind`), by which figures are told
+apart, and of a pair `half`: "safe" where an answer should beat a refusal, "unsafe" where the refusal should win.
+Other fields are ignored.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +30,8 @@ class Labelled:
     response: str | None
     label: int
     source: str
+    category: str = ""
+    cluster: str = ""  # the conversation's first turn, as a digest: rows that share it are not independent
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,9 @@ class Pair:
     chosen: str
     rejected: str
     source: str
+    category: str = ""
+    half: str = ""  # "safe", "unsafe", or empty for an ordinary preference or one that does not say
+    cluster: str = ""
 
 
 Row = Labelled | Pair
@@ -86,12 +94,17 @@ def _row(fields: object, source: str) -> Row:
     if not isinstance(fields, dict):
         raise _BadRowError("not a JSON object")
     source = _text(fields, "source") if "source" in fields else source
+    category = _category(fields)
     if "chosen" in fields:
-        return Pair(new_turns(fields.get("messages")), _text(fields, "chosen"), _text(fields, "rejected"), source)
+        answers = _text(fields, "chosen"), _text(fields, "rejected")
+        prompt = new_turns(fields.get("messages"))
+        return Pair(prompt, *answers, source, category, _half(fields), _cluster(fields))
     if "response" in fields:
-        return Labelled(new_turns(fields.get("messages")), _text(fields, "response"), _label(fields), source)
+        prompt, response = new_turns(fields.get("messages")), _text(fields, "response")
+        return Labelled(prompt, response, _label(fields), source, category, _cluster(fields))
     if "prompt" in fields or "text" in fields:
-        return Labelled(_text(fields, "prompt" if "prompt" in fields else "text"), None, _label(fields), source)
+        prompt = _text(fields, "prompt" if "prompt" in fields else "text")
+        return Labelled(prompt, None, _label(fields), source, category)
     raise _BadRowError('needs "chosen" and "rejected", or "response", or "prompt" or "text"')
 
 
@@ -123,3 +136,21 @@ def _label(fields: dict[str, Any]) -> int:
     if value not in (0, 1):
         raise _BadRowError('"label" must be 0 or 1')
     return int(value)
+
+
+def _category(fields: dict[str, Any]) -> str:
+    """Empty where there is none, or one that is no name: a category only sorts figures."""
+    return next((fields[name] for name in ("category", "kind") if isinstance(fields.get(name), str)), "")
+
+
+def _cluster(fields: dict[str, Any]) -> str:
+    """Of checked messages."""
+    first = next((message["content"] for message in fields["messages"] if message["role"] == "user"), "")
+    return hashlib.sha256(first.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _half(fields: dict[str, Any]) -> str:
+    value = fields.get("half") or ""
+    if value not in ("", "safe", "unsafe"):
+        raise _BadRowError('"half" must be "safe" or "unsafe"')
+    return str(value)

@@ -1,4 +1,4 @@
-"""From a corpus to numbered, weighted examples of one head."""
+"""From a corpus to numbered rows of every head, and to what a fold may learn from."""
 
 from __future__ import annotations
 
@@ -11,94 +11,135 @@ from numpy.typing import NDArray
 from guards.errors import InvalidInput
 from guards.learning.corpus import Corpus
 from guards.learning.data import Labelled, Pair
-from guards.learning.features import TextKey
 from guards.learning.fit import Examples
+from guards.learning.recipe import HeadRecipe, Recipe, origin
+from guards.learning.states import Ints, TextKey
 from guards.rewards.manifest import Kind
+
+KINDS: tuple[Kind, ...] = ("prompt", "exchange")
+
+
+class TextTable:
+    """The distinct texts of one kind, numbered in order of appearance."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[TextKey, int] = {}
+
+    def number(self, prompt: str, response: str | None) -> int:
+        return self._numbers.setdefault(TextKey(prompt, response), len(self._numbers))
+
+    @property
+    def texts(self) -> tuple[TextKey, ...]:
+        return tuple(self._numbers)
 
 
 @dataclass(frozen=True)
 class HeadCorpus:
-    """Every distinct text of a head, and the rows that point into them."""
+    """Every row of one head; `*_texts` number texts of its kind's table."""
 
+    name: str
     kind: Kind
-    texts: tuple[TextKey, ...]
     labelled: tuple[Labelled, ...]
-    labelled_texts: NDArray[np.int64]  # [labelled]
+    labelled_texts: Ints  # [labelled]
     pairs: tuple[Pair, ...]
-    pair_texts: NDArray[np.int64]  # [pairs, 2]: chosen, rejected
+    pair_texts: Ints  # [pairs, 2]: chosen, rejected
+    anchors: Ints  # texts of the fixed set on which rewards are scaled
 
     @property
-    def labels(self) -> NDArray[np.int64]:
+    def labels(self) -> Ints:
         return np.array([row.label for row in self.labelled], dtype=np.int64)
 
     def sources(self) -> set[str]:
         return {row.source for row in self.labelled} | {row.source for row in self.pairs}
 
 
-def head_corpus(corpus: Corpus, kind: Kind) -> HeadCorpus:
-    labelled = corpus.prompts if kind == "prompt" else corpus.responses
-    pairs = () if kind == "prompt" else corpus.pairs
-    numbers: dict[TextKey, int] = {}
+def head_corpora(corpus: Corpus, recipe: Recipe, anchor: Sequence[Labelled]) -> tuple[list[HeadCorpus], dict[Kind, TextTable]]:
+    """All heads of the recipe over shared tables of texts. Raises InvalidInput when a head finds nothing to learn."""
+    tables: dict[Kind, TextTable] = {kind: TextTable() for kind in KINDS}
+    heads = []
+    for name, head in recipe.heads.items():
+        labelled, pairs = _labelled(corpus, head), _pairs(corpus, head)
+        for what, wanted, found in (("labels", head.labels, labelled), ("pairs", head.pairs, pairs)):
+            if wanted and not found:
+                raise InvalidInput(f"head {name} wants {what}, and no file of the recipe has any for it")
+        table = tables[head.input]
+        texts = [table.number(row.prompt, row.response) for row in labelled]
+        sides = [(table.number(row.prompt, row.chosen), table.number(row.prompt, row.rejected)) for row in pairs]
+        fixed = [table.number(r.prompt, r.response) for r in anchor if (r.response is None) == (head.input == "prompt")]
+        if len(fixed) < 2:
+            raise InvalidInput(f"the recipe's anchor has too few rows for head {name}, which judges a {head.input}")
+        heads.append(
+            HeadCorpus(
+                name,
+                head.input,
+                labelled,
+                np.array(texts, dtype=np.int64),
+                pairs,
+                np.array(sides, dtype=np.int64).reshape(-1, 2),
+                np.array(fixed, dtype=np.int64),
+            )
+        )
+    return heads, tables
 
-    def number(prompt: str, response: str | None) -> int:
-        return numbers.setdefault(TextKey(prompt, response), len(numbers))
 
-    labelled_texts = [number(row.prompt, row.response) for row in labelled]
-    pair_texts = [(number(row.prompt, row.chosen), number(row.prompt, row.rejected)) for row in pairs]
-    return HeadCorpus(
-        kind,
-        tuple(numbers),
-        labelled,
-        np.array(labelled_texts, dtype=np.int64),
-        pairs,
-        np.array(pair_texts, dtype=np.int64).reshape(-1, 2),
-    )
+def _labelled(corpus: Corpus, head: HeadRecipe) -> tuple[Labelled, ...]:
+    if not head.labels:
+        return ()
+    return corpus.prompts if head.input == "prompt" else corpus.responses
 
 
-def without(corpus: HeadCorpus, held_out: Collection[str], weights: Mapping[str, float]) -> Examples:
+def _pairs(corpus: Corpus, head: HeadRecipe) -> tuple[Pair, ...]:
+    return tuple(pair for pair in corpus.pairs if origin(pair.source) in head.pair_sources)
+
+
+def without(corpus: HeadCorpus, held_out: Collection[str], margins: Mapping[str, float]) -> Examples:
     """All rows but those of the held-out sources, and but those that share a text with them."""
     hidden = _texts_of(corpus, held_out)
-    labelled = [
+    rows = [
         row
         for row, (example, text) in enumerate(zip(corpus.labelled, corpus.labelled_texts, strict=True))
-        if example.source not in held_out and text not in hidden
+        if example.source not in held_out and int(text) not in hidden
     ]
-    pairs = [
+    pair_rows = [
         row
         for row, (pair, texts) in enumerate(zip(corpus.pairs, corpus.pair_texts, strict=True))
         if pair.source not in held_out and hidden.isdisjoint(texts.tolist())
     ]
-    rows = [corpus.labelled[row] for row in labelled]
+    label_groups: dict[tuple[str, int], list[int]] = {}
+    for at, row in enumerate(rows):
+        label_groups.setdefault((corpus.labelled[row].source, corpus.labelled[row].label), []).append(at)
+    pair_groups: dict[tuple[str, int], list[int]] = {}
+    for at, row in enumerate(pair_rows):
+        pair_groups.setdefault((corpus.pairs[row].source, 0), []).append(at)
+    margin = [margins.get(origin(corpus.pairs[row].source), 0.0) for row in pair_rows]
     return Examples(
-        texts=corpus.labelled_texts[labelled],
-        labels=corpus.labels[labelled].astype(np.float32),
-        weights=balanced_weights(rows, weights),
-        chosen=corpus.pair_texts[pairs, 0],
-        rejected=corpus.pair_texts[pairs, 1],
-        pair_weights=group_weights([corpus.pairs[row].source for row in pairs], weights),
+        texts=corpus.labelled_texts[rows],
+        labels=corpus.labels[rows] if rows else np.empty(0, np.int64),
+        label_groups=label_groups,
+        chosen=corpus.pair_texts[pair_rows, 0],
+        rejected=corpus.pair_texts[pair_rows, 1],
+        margins=np.array(margin, dtype=np.float32),
+        pair_groups=pair_groups,
     )
 
 
-def balanced_weights(rows: Sequence[Labelled], weights: Mapping[str, float]) -> NDArray[np.float32]:
+def balanced_weights(rows: Sequence[Labelled], weights: Mapping[str, float]) -> NDArray[np.float64]:
     """Half to the safe rows and half to the unsafe; within a class by `group_weights`."""
-    labels = [row.label for row in rows]
-    result = np.zeros(len(rows), dtype=np.float32)
+    labels = np.array([row.label for row in rows], dtype=np.int64)
+    result = np.zeros(len(rows))
     for label in (0, 1):
-        members = [row for row, own in enumerate(labels) if own == label]
-        if not members:
-            raise InvalidInput("training needs safe and unsafe rows outside every held-out fold")
+        members = np.flatnonzero(labels == label)
+        if len(members) == 0:
+            raise InvalidInput("calibration needs safe and unsafe rows among those held out")
         result[members] = 0.5 * group_weights([rows[member].source for member in members], weights)
     return result
 
 
-def group_weights(sources: Sequence[str], weights: Mapping[str, float]) -> NDArray[np.float32]:
-    """Sums to 1. A source counts by the root of its size, so that a big one does not rule."""
-    if not sources:
-        return np.zeros(0, dtype=np.float32)
+def group_weights(sources: Sequence[str], weights: Mapping[str, float]) -> NDArray[np.float64]:
+    """Sums to 1. A source counts by the root of its size, as in training (guards/learning/sampling.py)."""
     names, rows, counts = np.unique(np.array(sources), return_inverse=True, return_counts=True)
-    share = np.sqrt(counts) * np.array([weights.get(str(name), 1.0) for name in names])
-    each = share / counts / share.sum()
-    return np.asarray(each[rows], dtype=np.float32)
+    share = np.sqrt(counts) * np.array([weights.get(origin(str(name)), 1.0) for name in names])
+    return np.asarray((share / counts / share.sum())[rows])
 
 
 def _texts_of(corpus: HeadCorpus, sources: Collection[str]) -> set[int]:

@@ -1,181 +1,248 @@
-"""Fit one head on cached features: cross-entropy for labels, Bradley-Terry (1952) for pairs.
+"""Fit the adapter and every head together: cross-entropy for labels, Bradley-Terry (1952) for pairs.
 
-Members of the ensemble learn side by side in one wide network, each on its own loss; averaging
-their rewards is the same network with one output, so serving pays for no ensemble.
+One step takes one batch of each kind of example, so that every head pulls on the shared layers in every step.
+Departures from plain Bradley-Terry: a margin by source, and smoothing, which takes a share of pairs (and of labels)
+to be wrong (Wang 2024, arXiv:2401.06080). Members of an ensemble share the adapter and learn side by side.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from guards.learning.features import Features
-from guards.learning.recipe import HeadTraining
-from guards.rewards.manifest import Kind
-from guards.rewards.torch_model import RewardHead, feature_width, head_features
+from guards.learning.recipe import HeadRecipe, Recipe
+from guards.learning.sampling import Draw, batches
+from guards.learning.states import Ints, States
+from guards.rewards.adapter import adapter_tensors, attach
+from guards.rewards.torch_model import RewardHead, feature_width, head_features, pool, through
 
-Ints = NDArray[np.int64]
+Floats32 = NDArray[np.float32]
+
+_LARGEST_GRADIENT = 1.0
+_EVALUATION_TOKENS = 8192
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows index texts of `Features`. Weights of each kind sum to 1 (or there are none)."""
+    """What teaches one head. Rows index texts of `States`."""
 
     texts: Ints  # [n]
-    labels: NDArray[np.float32]  # [n], 1 = unsafe
-    weights: NDArray[np.float32]  # [n]
+    labels: Ints  # [n], 1 = unsafe
+    label_groups: Mapping[tuple[str, int], Sequence[int]]  # (source, label) -> rows
     chosen: Ints  # [m]
     rejected: Ints  # [m]
-    pair_weights: NDArray[np.float32]  # [m]
+    margins: Floats32  # [m], in reward
+    pair_groups: Mapping[tuple[str, int], Sequence[int]]  # (source, 0) -> rows
 
 
-class FeatureTable:
-    """Features of texts as tensors: two windows of each, the first and the last."""
+class AdaptedNetwork(nn.Module):
+    """The encoder's upper layers with an adapter, and the heads on their pooled states."""
 
-    def __init__(self, features: Features, kind: Kind) -> None:
-        self._prompt = torch.from_numpy(np.array(features.prompt))
-        self._response = torch.from_numpy(np.array(features.response)) if kind == "exchange" else None
-        self._windows = torch.from_numpy(np.stack([features.first, features.last]))
-        self.kind = kind
-        self.width = feature_width(self._prompt.shape[1], kind)
-
-    def rows(self, texts: Tensor) -> Tensor:
-        """[n] text numbers -> [2, n, width] in fp32."""
-        windows = self._windows[:, texts]
-        prompt = self._prompt[windows].float()
-        response = prompt if self._response is None else self._response[windows].float()
-        return head_features(prompt, response, self.kind)
-
-    def moments(self, texts: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of every feature, each [width]."""
-        total, squares, n = torch.zeros(self.width), torch.zeros(self.width), 0
-        for part in torch.split(texts, 1024):
-            rows = self.rows(part).flatten(0, 1)
-            total += rows.sum(0)
-            squares += rows.square().sum(0)
-            n += len(rows)
-        mean = total / n
-        return mean, (squares / n - mean.square()).clamp(min=1e-6).sqrt()
-
-
-class _Members(nn.Module):
-    """[.., width] -> [.., members]: one hidden layer each."""
-
-    def __init__(self, width: int, hidden: int, members: int, dropout: float) -> None:
+    def __init__(self, layers: nn.ModuleList, recipe: Recipe, width: int) -> None:
         super().__init__()
-        self.hidden, self.members = hidden, members
-        self.inner = nn.Linear(width, hidden * members)
-        self.outer = nn.Parameter(torch.randn(members, hidden) / math.sqrt(hidden))
-        self.offset = nn.Parameter(torch.zeros(members))
-        self.drop_in, self.drop = nn.Dropout(dropout / 2), nn.Dropout(dropout)
+        self.layers = copy.deepcopy(layers)
+        attach(self.layers, recipe.adapter)
+        self._pooling = recipe.pooling
+        # states after layer n of the encoder have number n; the first that is kept comes in as input
+        self._below = recipe.adapter.first_layer
+        self.drop_in, self.drop = (nn.Dropout(recipe.training.dropout * share) for share in (0.5, 1.0))
+        pooled = width * len(recipe.pooling.layers) * len(recipe.pooling.kinds)
+        self.kinds = {name: head.input for name, head in recipe.heads.items()}
+        training = recipe.training
+        self.heads = nn.ModuleDict(
+            {
+                name: RewardHead(feature_width(pooled, kind), training.hidden, training.members)
+                for name, kind in self.kinds.items()
+            }
+        )
 
-    def forward(self, features: Tensor) -> Tensor:
-        hidden = self.drop(nn.functional.gelu(self.inner(self.drop_in(features))))
-        grouped = hidden.unflatten(-1, (self.members, self.hidden))
-        result: Tensor = (grouped * self.outer).sum(-1) + self.offset
+    def forward(self, hidden: Tensor, mask: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
+        """Lower states [B, T, D] -> pooled (prompt, response) vectors."""
+        with torch.autocast(hidden.device.type, dtype=torch.bfloat16), parametrize.cached():
+            states = [hidden, *through(self.layers, hidden, mask)]
+        kept = [states[layer - self._below].float() for layer in self._pooling.layers]
+        sides = (mask * (1 - segments), mask * segments)
+        prompt, response = (pool(kept, self._pooling.kinds, side) for side in sides)
+        return prompt, response
+
+    def rewards(self, head: str, pooled: tuple[Tensor, Tensor]) -> Tensor:
+        """Members' rewards [B, members] of one head."""
+        features = self.drop_in(head_features(*pooled, self.kinds[head]))
+        result: Tensor = self.heads[head](features, self.drop)
         return result
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """`head` is the served network; `held_out[e]` are the rewards of the watched texts after epoch e."""
+    """`watched[epoch][head]` are mean rewards of the watched texts after each epoch; `tensors` after the last."""
 
-    head: RewardHead
-    held_out: NDArray[np.float32]  # [epochs, watched]
-
-
-def fit(
-    table: FeatureTable,
-    examples: Examples,
-    training: HeadTraining,
-    seed: int,
-    epochs: int,
-    watched: Ints,
-    step: Callable[[], None],
-) -> Fitted:
-    """Deterministic on one machine and thread count; `step` is called after every epoch."""
-    torch.manual_seed(seed)
-    order = torch.Generator().manual_seed(seed)
-    trained = np.unique(np.concatenate([examples.texts, examples.chosen, examples.rejected]))
-    mean, deviation = table.moments(torch.from_numpy(trained))
-    network = _Members(table.width, training.hidden, training.members, training.dropout)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
-    steps = max(1, math.ceil(max(len(examples.texts), len(examples.chosen)) / training.batch))
-    # the rate falls as if all the epochs of the recipe were run, so that stopping early is the same road
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, training.epochs * steps)
-    watch = []
-    for _ in range(epochs):
-        network.train()
-        for labelled, pairs in zip(
-            _batches(len(examples.texts), steps, order), _batches(len(examples.chosen), steps, order), strict=True
-        ):
-            optimizer.zero_grad()
-            loss = _loss(network, table, examples, labelled, pairs, mean, deviation, training.pair_weight, steps)
-            torch.autograd.backward(loss)
-            optimizer.step()
-            schedule.step()
-        network.eval()
-        watch.append(_rewards(network, table, watched, mean, deviation))
-        step()
-    return Fitted(_folded(network, mean, deviation), np.stack(watch))
+    watched: list[dict[str, Floats32]]
+    tensors: dict[str, Tensor]
 
 
-def _batches(n: int, parts: int, order: torch.Generator) -> list[Tensor]:
-    return list(torch.randperm(n, generator=order).tensor_split(parts))
+@dataclass(frozen=True)
+class _Job:
+    """One kind of example of one head."""
+
+    head: str
+    examples: Examples
+    pairs: bool
+    count: int
+    draw: Draw
 
 
-def _loss(
-    network: _Members,
-    table: FeatureTable,
-    examples: Examples,
-    labelled: Tensor,
-    pairs: Tensor,
-    mean: Tensor,
-    deviation: Tensor,
-    pair_weight: float,
-    steps: int,
-) -> Tensor:
-    texts = torch.cat(
-        [
-            torch.from_numpy(part)[rows]
-            for part, rows in ((examples.texts, labelled), (examples.chosen, pairs), (examples.rejected, pairs))
+class Fit:
+    """One run: deterministic on one machine, device and number of threads."""
+
+    def __init__(
+        self,
+        states: Mapping[str, States],  # by kind of input
+        layers: nn.ModuleList,
+        width: int,
+        recipe: Recipe,
+        examples: Mapping[str, Examples],
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        torch.manual_seed(seed)
+        self._states = states
+        self._recipe = recipe
+        self._device = device
+        self._order = random.Random(seed)  # noqa: S311 - sampling, not secrecy
+        self.network = AdaptedNetwork(layers, recipe, width).to(device)
+        self._jobs = [
+            job for name, head in recipe.heads.items() for job in self._jobs_of(name, head, examples[name], seed)
         ]
-    )
-    # the worst window speaks for the text, in training as in serving
-    rewards = network((table.rows(texts) - mean) / deviation).amin(0)
-    single, chosen, rejected = torch.split(rewards, [len(labelled), len(pairs), len(pairs)])
-    signs = 1.0 - 2.0 * torch.from_numpy(examples.labels)[labelled].unsqueeze(-1)
-    by_label = nn.functional.softplus(-signs * single).mean(-1) * torch.from_numpy(examples.weights)[labelled]
-    by_pair = nn.functional.softplus(rejected - chosen).mean(-1) * torch.from_numpy(examples.pair_weights)[pairs]
-    # members are independent: their number must not shrink each one's gradient
-    return (by_label.sum() + pair_weight * by_pair.sum()) * steps * network.members
+
+    def run(self, epochs: int, watch: Mapping[str, Ints], step: Callable[[], None]) -> Fitted:
+        """Learn for `epochs` epochs; `watch` names texts of each head to score after each; `step` after each."""
+        optimizer = self._optimizer()
+        # the rate falls as if all the epochs of the recipe were run, so that stopping early is the same road
+        schedule: torch.optim.lr_scheduler.LambdaLR | None = None
+        watched = []
+        for _ in range(epochs):
+            plan = self._plan()
+            if schedule is None:
+                schedule = self._schedule(optimizer, len(plan) * self._recipe.training.epochs)
+            self.network.train()
+            for batch in plan:
+                optimizer.zero_grad()
+                for job, rows in batch:
+                    torch.autograd.backward(self._loss(job, rows))
+                nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
+                optimizer.step()
+                schedule.step()
+            watched.append({head: self.score(head, texts).mean(-1) for head, texts in watch.items()})
+            step()
+        return Fitted(watched, self._tensors())
+
+    def score(self, head: str, texts: Ints) -> Floats32:
+        """Members' rewards [n, members] of texts: of each text the worst window's, as in serving."""
+        self.network.eval()
+        states = self._states[self.network.kinds[head]]
+        windows = np.unique(np.concatenate([states.first[texts], states.last[texts]]))
+        scored = np.zeros((int(windows.max(initial=-1)) + 1, self._recipe.training.members), np.float32)
+        by_length = windows[np.argsort(states.length[windows], kind="stable")]
+        with torch.inference_mode():
+            for rows in _chunks(by_length, states.length, _EVALUATION_TOKENS):
+                pooled = self.network(*states.batch(rows, self._device))
+                scored[rows] = self.network.rewards(head, pooled).float().cpu().numpy()
+        first, last = scored[states.first[texts]], scored[states.last[texts]]
+        worse = (last.mean(-1) < first.mean(-1))[:, None]
+        return np.asarray(np.where(worse, last, first), dtype=np.float32)
+
+    def _jobs_of(self, name: str, head: HeadRecipe, examples: Examples, seed: int) -> list[_Job]:
+        weights = self._recipe.weights
+        jobs = []
+        for pairs, count, groups in (
+            (False, head.labels, examples.label_groups),
+            (True, head.pairs, examples.pair_groups),
+        ):
+            if count and groups:
+                generator = random.Random(f"{seed}:{name}:{pairs}")  # noqa: S311
+                jobs.append(_Job(name, examples, pairs, count, Draw(groups, weights, generator)))
+        return jobs
+
+    def _plan(self) -> list[list[tuple[_Job, list[int]]]]:
+        """An epoch's steps: each has batches of several jobs."""
+        queue = [(job, rows) for job in self._jobs for rows in self._batches(job)]
+        self._order.shuffle(queue)
+        together = len(self._jobs)
+        return [queue[at : at + together] for at in range(0, len(queue), together)]
+
+    def _batches(self, job: _Job) -> list[list[int]]:
+        rows = job.draw.epoch(job.count)
+        return batches(rows, lambda row: self._tokens(job, row), self._recipe.training.batch_tokens, self._order)
+
+    def _tokens(self, job: _Job, row: int) -> int:
+        states, examples = self._states[self.network.kinds[job.head]], job.examples
+        if not job.pairs:
+            return int(states.length[states.first[examples.texts[row]]])
+        texts = (examples.chosen[row], examples.rejected[row])
+        return 2 * max(int(states.length[states.first[text]]) for text in texts)
+
+    def _loss(self, job: _Job, rows: list[int]) -> Tensor:
+        """The mean over a batch, which is as long as its texts are short: so it is weighed by its rows."""
+        examples = job.examples
+        smoothing = self._recipe.training.smoothing
+        if job.pairs:
+            rewards = self._first_windows(job, np.concatenate([examples.chosen[rows], examples.rejected[rows]]))
+            chosen, rejected = rewards.split(len(rows))
+            margins = torch.from_numpy(examples.margins[rows]).to(self._device).unsqueeze(-1)
+            good = chosen - rejected - margins
+        else:
+            rewards = self._first_windows(job, examples.texts[rows])
+            signs = torch.from_numpy(1.0 - 2.0 * examples.labels[rows].astype(np.float32)).to(self._device)
+            good = signs.unsqueeze(-1) * rewards
+        loss = (1 - smoothing) * nn.functional.softplus(-good) + smoothing * nn.functional.softplus(good)
+        usual = self._recipe.training.batch_tokens / 64
+        return loss.mean(-1).sum() / usual
+
+    def _first_windows(self, job: _Job, texts: Ints) -> Tensor:
+        states = self._states[self.network.kinds[job.head]]
+        return self.network.rewards(job.head, self.network(*states.batch(states.first[texts], self._device)))
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        training = self._recipe.training
+        adapter = [parameter for parameter in self.network.layers.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": adapter, "lr": training.learning_rate},
+            {"params": list(self.network.heads.parameters()), "lr": training.head_learning_rate},
+        ]
+        return torch.optim.AdamW(groups, weight_decay=training.weight_decay)
+
+    def _schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+        warm = max(1, round(steps * self._recipe.training.warm_up))
+
+        def rate(at: int) -> float:
+            if at < warm:
+                return (at + 1) / warm
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (at - warm) / max(1, steps - warm))))
+
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        heads = {name: tensor.detach().contiguous() for name, tensor in self.network.heads.state_dict().items()}
+        tensors = {**heads, **adapter_tensors(self.network.layers)}
+        return {name: tensor.cpu().clone() for name, tensor in tensors.items()}
 
 
-def _rewards(
-    network: _Members, table: FeatureTable, texts: Ints, mean: Tensor, deviation: Tensor
-) -> NDArray[np.float32]:
-    parts = [np.empty(0, np.float32)]
-    with torch.inference_mode():
-        for rows in torch.split(torch.from_numpy(texts), 1024):
-            scored = network((table.rows(rows) - mean) / deviation).mean(-1).amin(0)
-            parts.append(scored.numpy())
-    return np.concatenate(parts)
-
-
-def _folded(network: _Members, mean: Tensor, deviation: Tensor) -> RewardHead:
-    """Standardization goes into the first layer, the average over members into the second."""
-    width = network.inner.in_features
-    head = RewardHead(width, network.hidden * network.members)
-    with torch.no_grad():
-        weight = network.inner.weight / deviation
-        head.inner.weight.copy_(weight)
-        head.inner.bias.copy_(network.inner.bias - weight @ mean)
-        head.outer.weight.copy_(network.outer.flatten().unsqueeze(0) / network.members)
-        head.outer.bias.copy_(network.offset.mean().unsqueeze(0))
-    return head.eval().requires_grad_(False)
+def _chunks(windows: Ints, length: Ints, tokens: int) -> list[Ints]:
+    """Windows, which are sorted by length, in batches of at most `tokens` padded tokens."""
+    result, at = [], 0
+    while at < len(windows):
+        end = at + 1
+        while end < len(windows) and (end - at + 1) * length[windows[end]] <= tokens:
+            end += 1
+        result.append(windows[at:end])
+        at = end
+    return result

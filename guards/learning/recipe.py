@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from guards.errors import ConfigError
-from guards.rewards.manifest import EncoderSpec, PoolingSpec, WindowSpec
+from guards.rewards.manifest import AdapterSpec, EncoderSpec, Kind, PoolingSpec, WindowSpec
 
 
 class _Part(BaseModel):
@@ -17,13 +17,14 @@ class _Part(BaseModel):
 
 
 class DataFile(_Part):
-    """One file of rows. `cap`: at most this many rows of each source, drawn with the seed."""
+    """One file of rows. `cap`: at most this many rows of each source and label, drawn with the seed."""
 
     path: str  # relative to the recipe
     licence: str
     cap: int = Field(default=1000, ge=1)
     caps: dict[str, int] = {}  # by source, instead of `cap`
     exclude: tuple[str, ...] = ()  # sources that are left out
+    parts: int = Field(default=1, ge=1, le=9)  # split each source by conversation into source#1, source#2 ...
 
 
 class Made(_Part):
@@ -36,34 +37,74 @@ class Made(_Part):
     in_company_per_source: int = Field(default=0, ge=0)  # of each source and label: again, among ordinary sentences
 
 
+class Disguise(_Part):
+    """Rows that are trained on once more under an evasion technique (guards/probes/transformations)."""
+
+    per_source: int = Field(default=0, ge=0)  # of each source and label
+    transformations: tuple[str, ...] = ()  # each row gets one of them, drawn with the seed
+
+    @model_validator(mode="after")
+    def _has_something_to_do(self) -> Disguise:
+        if self.per_source and not self.transformations:
+            raise ValueError("disguise.per_source needs disguise.transformations")
+        return self
+
+
 COMPANY = "+company"  # after a source's name: its prompts again, among ordinary sentences
+DISGUISED = "+disguised"  # after a source's name: its prompts again, under an evasion technique
 
 
 class Fold(_Part):
-    """Sources that are held out together, so that a fold has both classes; each with its prompts in company."""
+    """Sources that are held out together, of all heads; each with its prompts in company and in disguise."""
 
     name: str
     sources: tuple[str, ...]
 
     @field_validator("sources")
     @classmethod
-    def _with_company(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
-        return (*sources, *(source + COMPANY for source in sources))
+    def _with_variants(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        return (*sources, *(source + variant for source in sources for variant in (COMPANY, DISGUISED)))
 
 
-class HeadTraining(_Part):
-    """One head: `folds` by source, the network, and how long it learns."""
+def origin(source: str) -> str:
+    """A source without its part and variant: `advbench` of `advbench+company`, `hh` of `hh#2`."""
+    return source.split("#", maxsplit=1)[0].split("+", maxsplit=1)[0]
 
-    folds: tuple[Fold, ...] = Field(min_length=2)
-    weights: dict[str, float] = {}  # of a source in the loss; 1 where it is not named
-    hidden: int = Field(default=48, ge=1)  # per member
-    members: int = Field(default=4, ge=1)  # averaged into one wide network
-    dropout: float = Field(default=0.3, ge=0, lt=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.05, ge=0)
-    epochs: int = Field(default=40, ge=1)  # at most; the held-out folds choose when to stop
-    batch: int = Field(default=512, ge=1)
-    pair_weight: float = Field(default=1.0, ge=0)  # Bradley-Terry against cross-entropy
+
+class HeadRecipe(_Part):
+    """One head: which rows teach it. `labels` and `pairs` are examples seen in an epoch, whatever the files hold."""
+
+    input: Kind
+    threshold: float = Field(default=0.5, gt=0, lt=1)  # risk from which the shipped policy withholds: for the figures
+    labels: int = Field(default=0, ge=0)  # half of them safe, half unsafe
+    pairs: int = Field(default=0, ge=0)
+    pair_sources: tuple[str, ...] = ()  # whose pairs, all parts of them; a source may teach several heads
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> HeadRecipe:
+        if not self.labels and not self.pairs:
+            raise ValueError("a head needs labels or pairs")
+        if bool(self.pairs) != bool(self.pair_sources):
+            raise ValueError("pairs and pair_sources go together")
+        if self.pairs and self.input == "prompt":
+            raise ValueError("pairs are of responses; a head with input prompt cannot have them")
+        return self
+
+
+class Training(_Part):
+    """How the adapter and the heads learn, together."""
+
+    epochs: int = Field(default=4, ge=1)  # at most; the held-out folds choose when to stop
+    batch_tokens: int = Field(default=4096, ge=64)  # padded tokens of one step
+    learning_rate: float = Field(default=5e-4, gt=0)  # of the adapter
+    head_learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warm_up: float = Field(default=0.1, ge=0, le=0.5)  # share of all steps
+    hidden: int = Field(default=32, ge=1)  # of each member
+    members: int = Field(default=4, ge=1)  # heads that learn side by side; their spread is the uncertainty
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    smoothing: float = Field(default=0.05, ge=0, lt=0.5)  # share of labels and pairs taken to be wrong
+    margins: dict[str, float] = {}  # by source of pairs: how much better the chosen one must be, in reward
 
 
 class Recipe(_Part):
@@ -73,11 +114,24 @@ class Recipe(_Part):
     encoder: EncoderSpec
     window: WindowSpec
     pooling: PoolingSpec
-    max_windows: int = Field(default=2, ge=1)  # of a training text
+    adapter: AdapterSpec
+    max_windows: int = Field(default=1, ge=1, le=2)  # of a training text, from both ends
     files: tuple[DataFile, ...] = Field(min_length=1)
     made: Made = Made()
-    request_risk: HeadTraining
-    response_reward: HeadTraining
+    disguise: Disguise = Disguise()
+    anchor: str  # file of rows, relative to the recipe: rewards are scaled so that on it every version looks alike
+    weights: dict[str, float] = {}  # of a source and its variants in what an epoch draws; 1 where it is not named
+    heads: dict[str, HeadRecipe] = Field(min_length=1)
+    training: Training = Training()
+    folds: tuple[Fold, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _layers_fit(self) -> Recipe:
+        if min(self.pooling.layers) < self.adapter.first_layer:
+            raise ValueError("pooling.layers must not lie below adapter.first_layer: those states are not kept")
+        if self.pooling.token_types:
+            raise ValueError("pooling.token_types is not supported in training")
+        return self
 
 
 def load_recipe(path: Path) -> tuple[Recipe, str]:

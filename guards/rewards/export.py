@@ -61,6 +61,6 @@ def _trace(network: RewardNetwork, path: Path) -> None:
 def _stamp(path: Path, manifest: Manifest, digest: str) -> None:
     """Say inside the graph which heads it has and which manifest it came from."""
     graph = onnx.load(str(path))
-    onnx.helper.set_model_props(graph, {HEADS_KEY: ",".join(manifest.head_names), DIGEST_KEY: digest})
+    onnx.helper.set_model_props(graph, {HEADS_KEY: ",".join(manifest.columns), DIGEST_KEY: digest})
     onnx.checker.check_model(graph)
     onnx.save(graph, str(path))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,8 @@ from guards.errors import ModelError
 
 MANIFEST_FILE = "manifest.json"
 HEADS_FILE = "heads.safetensors"
+
+SPREAD_SUFFIX = ".spread"  # column of the standard deviation of a head's members, in units of reward
 
 Kind = Literal["prompt", "exchange"]
 
@@ -47,6 +50,22 @@ class PoolingSpec(_Part):
     layers: tuple[int, ...] = Field(min_length=1)  # 0 is the embedding output, 6 the last of six layers
     kinds: tuple[Literal["mean", "max", "first"], ...] = Field(min_length=1)
     token_types: bool = False  # feed segment ids to the encoder as token types
+
+
+class AdapterSpec(_Part):
+    """Low-rank changes (guards/rewards/adapter.py) to the encoder's layers from `first_layer` up."""
+
+    rank: int = Field(ge=1)
+    alpha: float = Field(gt=0)  # the change is scaled by alpha / rank
+    first_layer: int = Field(ge=0)  # 0 is the lowest; the layers below stay as they are
+
+
+class AnchorSpec(_Part):
+    """The fixed texts on which every version's rewards have mean 0 and standard deviation 2."""
+
+    path: str
+    sha256: str
+    rows: int
 
 
 class Calibration(_Part):
@@ -81,6 +100,7 @@ class HeadSpec(_Part):
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     input: Kind
     calibration: Calibration
+    members: int = Field(default=1, ge=1)  # of the ensemble whose mean is the reward
     held_out: tuple[Figure, ...] = ()
 
 
@@ -99,6 +119,8 @@ class Manifest(_Part):
     encoder: EncoderSpec
     window: WindowSpec
     pooling: PoolingSpec
+    adapter: AdapterSpec | None = None
+    anchor: AnchorSpec | None = None
     normalizer: str
     heads: tuple[HeadSpec, ...] = Field(min_length=1)
     heads_sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -109,6 +131,15 @@ class Manifest(_Part):
     @property
     def head_names(self) -> tuple[str, ...]:
         return tuple(head.name for head in self.heads)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return output_columns(self.heads)
+
+
+def output_columns(heads: Sequence[HeadSpec]) -> tuple[str, ...]:
+    """What the network gives for every text: each head's reward, then each ensemble's spread."""
+    return (*(head.name for head in heads), *(head.name + SPREAD_SUFFIX for head in heads if head.members > 1))
 
 
 def file_sha256(path: Path) -> str:

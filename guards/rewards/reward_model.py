@@ -16,7 +16,7 @@ from guards.base import ScoreInput
 from guards.errors import ModelError, ScoringError
 from guards.normalize import NORMALIZER_VERSION
 from guards.rewards.encoding import EncodedSequence, EncodedText, TextEncoder, pad
-from guards.rewards.manifest import Manifest, file_sha256, load_manifest
+from guards.rewards.manifest import SPREAD_SUFFIX, Manifest, file_sha256, load_manifest
 from guards.rewards.runtimes.base import FloatArray, Runtime
 from guards.types import HeadScore, ModelIdentity, TextScores
 
@@ -35,13 +35,15 @@ class RewardModel:
         runtime: Runtime,
         max_windows: int = DEFAULT_MAX_WINDOWS,
     ) -> None:
-        if tuple(runtime.heads) != manifest.head_names:
+        if tuple(runtime.heads) != manifest.columns:
             raise ModelError(f"runtime {runtime.name} has other heads than the manifest; export the model again")
         if max_windows < 1:
             raise ModelError("max_windows must be at least 1")
         self.manifest = manifest
         self.runtime = runtime
         self.heads = manifest.head_names
+        columns = {name: column for column, name in enumerate(manifest.columns)}
+        self._spread_columns = [columns.get(name + SPREAD_SUFFIX) for name in self.heads]
         self.identity = ModelIdentity(
             name=manifest.name,
             version=manifest.version,
@@ -57,9 +59,10 @@ class RewardModel:
         return self._encoder.encode(item, self._max_windows)
 
     def combine(self, encoded: EncodedText, rewards: FloatArray) -> Mapping[str, HeadScore]:
-        """The worst window of every head that judges this kind; `rewards` is [windows, heads]."""
-        if rewards.shape != (len(encoded.sequences), len(self.heads)):
-            raise ScoringError(f"rewards have shape {rewards.shape}, not {(len(encoded.sequences), len(self.heads))}")
+        """The worst window of every head that judges this kind; `rewards` is [windows, columns]."""
+        columns = len(self.manifest.columns)
+        if rewards.shape != (len(encoded.sequences), columns):
+            raise ScoringError(f"rewards have shape {rewards.shape}, not {(len(encoded.sequences), columns)}")
         scores = {}
         for column, spec in enumerate(self.manifest.heads):
             if spec.input != encoded.kind:
@@ -69,15 +72,19 @@ class RewardModel:
                 raise ScoringError(f"head {spec.name} gave a reward that is not a finite number")
             worst = int(values.argmin())
             reward = float(values[worst])
+            spread_column = self._spread_columns[column]
+            spread = 0.0 if spread_column is None else float(rewards[worst, spread_column])
             window = encoded.sequences[worst]
-            scores[spec.name] = HeadScore(spec.name, reward, spec.calibration.risk(reward), window.start, window.end)
+            scores[spec.name] = HeadScore(
+                spec.name, reward, spec.calibration.risk(reward), window.start, window.end, spread
+            )
         return scores
 
     def score(self, items: Sequence[ScoreInput], batch_tokens: int = 512) -> tuple[TextScores, ...]:
         """All items in order; windows are batched by length, about `batch_tokens` tokens at a time."""
         encoded = [self.encode(item) for item in items]
         flat = [sequence for text in encoded for sequence in text.sequences]
-        rewards = np.empty((len(flat), len(self.heads)), dtype=np.float32)
+        rewards = np.empty((len(flat), len(self.manifest.columns)), dtype=np.float32)
         for rows in batches_by_length(flat, batch_tokens):
             rewards[rows] = self.runtime.forward(pad([flat[row] for row in rows]))
         scores, start = [], 0

@@ -5,7 +5,8 @@ Training caches what `PooledEncoder` gives; `RewardNetwork` is what is exported 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from guards.errors import ModelError
-from guards.rewards.manifest import HEADS_FILE, HeadSpec, Kind, Manifest, PoolingSpec, file_sha256
+from guards.rewards.adapter import PREFIX, fold
+from guards.rewards.manifest import HEADS_FILE, HeadSpec, Kind, Manifest, PoolingSpec, file_sha256, output_columns
 
 
 def segment_mean(hidden: Tensor, mask: Tensor) -> Tensor:
@@ -48,19 +50,21 @@ class PooledEncoder(nn.Module):
         prompt_mask = attention_mask * (1 - segment_ids)
         response_mask = attention_mask * segment_ids
         states = [out.hidden_states[layer] for layer in self.pooling.layers]
-        return self._pool(states, prompt_mask), self._pool(states, response_mask)
+        return pool(states, self.pooling.kinds, prompt_mask), pool(states, self.pooling.kinds, response_mask)
 
-    def _pool(self, states: list[Tensor], mask: Tensor) -> Tensor:
-        parts = []
-        for hidden in states:
-            for kind in self.pooling.kinds:
-                if kind == "mean":
-                    parts.append(segment_mean(hidden, mask))
-                elif kind == "max":
-                    parts.append(segment_max(hidden, mask))
-                else:
-                    parts.append(hidden[:, 0])
-        return torch.cat(parts, dim=-1)
+
+def pool(states: Sequence[Tensor], kinds: Sequence[str], mask: Tensor) -> Tensor:
+    """Hidden states [B, T, D] of some layers and a 0/1 mask [B, T] -> [B, layers * kinds * D]."""
+    parts = []
+    for hidden in states:
+        for kind in kinds:
+            if kind == "mean":
+                parts.append(segment_mean(hidden, mask))
+            elif kind == "max":
+                parts.append(segment_max(hidden, mask))
+            else:
+                parts.append(hidden[:, 0])
+    return torch.cat(parts, dim=-1)
 
 
 def head_features(prompt: Tensor, response: Tensor, kind: Kind) -> Tensor:
@@ -75,31 +79,42 @@ def feature_width(pooled: int, kind: Kind) -> int:
 
 
 class RewardHead(nn.Module):
-    """A one-hidden-layer MLP [B, features] -> [B]; an averaged ensemble is one wide head."""
+    """An ensemble of one-hidden-layer networks side by side: [B, features] -> members' rewards [B, members].
 
-    def __init__(self, features: int, hidden: int) -> None:
+    Features are brought to mean 0 and variance 1 per text first, so that no layer's scale rules.
+    """
+
+    def __init__(self, features: int, hidden: int, members: int = 1) -> None:
         super().__init__()
-        self.inner = nn.Linear(features, hidden)
-        self.outer = nn.Linear(hidden, 1)
+        self.members = members
+        self.norm = nn.LayerNorm(features, elementwise_affine=False)
+        self.inner = nn.Linear(features, hidden * members)
+        self.outer = nn.Parameter(torch.randn(members, hidden) / math.sqrt(hidden))
+        self.offset = nn.Parameter(torch.zeros(members))
 
-    def forward(self, features: Tensor) -> Tensor:
-        result: Tensor = self.outer(nn.functional.gelu(self.inner(features))).squeeze(-1)
+    def forward(self, features: Tensor, drop: nn.Module | None = None) -> Tensor:
+        hidden = nn.functional.gelu(self.inner(self.norm(features)))
+        hidden = drop(hidden) if drop is not None else hidden
+        result: Tensor = (hidden.unflatten(-1, (self.members, -1)) * self.outer).sum(-1) + self.offset
         return result
 
 
 class RewardNetwork(nn.Module):
-    """Token batch -> raw rewards [B, heads], in the manifest's order, higher is better."""
+    """Token batch -> `Manifest.columns` [B, columns]: rewards (higher is better), then spreads of ensembles."""
 
     def __init__(self, pooled: PooledEncoder, specs: tuple[HeadSpec, ...], heads: nn.ModuleDict) -> None:
         super().__init__()
         self.pooled = pooled
         self.specs = specs
         self.heads = heads
+        self.columns = output_columns(specs)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor) -> Tensor:
         prompt, response = self.pooled(input_ids, attention_mask, segment_ids)
-        rewards = [self.heads[spec.name](head_features(prompt, response, spec.input)) for spec in self.specs]
-        return torch.stack(rewards, dim=-1)
+        members = [self.heads[spec.name](head_features(prompt, response, spec.input)) for spec in self.specs]
+        rewards = [head.mean(-1) for head in members]
+        spreads = [head.std(-1, unbiased=False) for head in members if head.shape[-1] > 1]
+        return torch.stack([*rewards, *spreads], dim=-1)
 
 
 def load_encoder(encoder_dir: Path, attention: str = "sdpa") -> PreTrainedModel:
@@ -126,29 +141,55 @@ def check_encoder(manifest: Manifest, encoder_dir: Path) -> None:
         raise ModelError(f"{encoder_dir} is not {manifest.encoder.source}; run `wardgate models pull`")
 
 
-def load_heads(manifest: Manifest, artefact_dir: Path) -> nn.ModuleDict:
-    """The heads from `heads.safetensors`; tensor names are `<head>.inner.weight` and so on."""
-    tensors = load_file(artefact_dir / HEADS_FILE)
+def load_heads(manifest: Manifest, tensors: Mapping[str, Tensor], file: Path) -> nn.ModuleDict:
+    """The heads from the artefact's tensors, named `<head>.inner.weight` and so on."""
     heads = nn.ModuleDict()
     for spec in manifest.heads:
         try:
-            hidden, features = tensors[f"{spec.name}.inner.weight"].shape
+            width, features = tensors[f"{spec.name}.inner.weight"].shape
         except KeyError as error:
-            raise ModelError(f"{artefact_dir / HEADS_FILE} has no head {spec.name}") from error
-        heads[spec.name] = RewardHead(features, hidden)
+            raise ModelError(f"{file} has no head {spec.name}") from error
+        heads[spec.name] = RewardHead(features, width // spec.members, spec.members)
     try:
-        heads.load_state_dict(tensors)
+        heads.load_state_dict({name: tensor for name, tensor in tensors.items() if not name.startswith(PREFIX)})
     except RuntimeError as error:
-        raise ModelError(
-            f"{artefact_dir / HEADS_FILE} does not fit its manifest; reinstall the reward model"
-        ) from error
+        raise ModelError(f"{file} does not fit its manifest; reinstall the reward model") from error
     return heads
+
+
+def upper_layers(encoder: PreTrainedModel, first: int) -> nn.ModuleList:
+    """The encoder's layers from `first` up, shared with the encoder."""
+    layers = encoder.encoder.layer
+    if first >= len(layers):
+        raise ModelError(f"the encoder has {len(layers)} layers, and the adapter begins at layer {first}")
+    return nn.ModuleList(layers[first:])
+
+
+def lower_states(encoder: PreTrainedModel, ids: Tensor, mask: Tensor, layers: int) -> Tensor:
+    """Hidden states [B, T, D] after the lowest `layers` layers."""
+    hidden: Tensor = encoder.embeddings(input_ids=ids)
+    return through(encoder.encoder.layer[:layers], hidden, mask)[-1] if layers else hidden
+
+
+def through(layers: nn.ModuleList, hidden: Tensor, mask: Tensor) -> list[Tensor]:
+    """Hidden states [B, T, D] after each of some of the encoder's layers; `mask` [B, T] is 0 on padding."""
+    bias = torch.zeros_like(mask, dtype=hidden.dtype).masked_fill(mask == 0, torch.finfo(torch.float16).min)
+    states = []
+    for layer in layers:
+        hidden = layer(hidden, bias[:, None, None, :])
+        states.append(hidden)
+    return states
 
 
 def load_network(manifest: Manifest, artefact_dir: Path, encoder_dir: Path, attention: str = "sdpa") -> RewardNetwork:
     """The whole network in fp32 on the CPU, in eval mode and without gradients; digests checked."""
     check_encoder(manifest, encoder_dir)
-    pooled = PooledEncoder(load_encoder(encoder_dir, attention), manifest.pooling)
-    network = RewardNetwork(pooled, manifest.heads, load_heads(manifest, artefact_dir))
+    file = artefact_dir / HEADS_FILE
+    tensors = {name: tensor.float() for name, tensor in load_file(file).items()}  # kept in half precision
+    encoder = load_encoder(encoder_dir, attention)
+    if manifest.adapter:
+        fold(upper_layers(encoder, manifest.adapter.first_layer), manifest.adapter, tensors)
+    pooled = PooledEncoder(encoder, manifest.pooling)
+    network = RewardNetwork(pooled, manifest.heads, load_heads(manifest, tensors, file))
     network.eval().requires_grad_(False)
     return network

@@ -32,8 +32,10 @@ class Runtime(Protocol):
     name: str
 
     def forward(self, batch: TokenBatch) -> FloatArray:
-        """Raw rewards [batch, heads], in the order of `heads`."""
+        """[batch, columns], in the order of `heads`."""
         ...
 
     @property
-    def heads(self) -> Sequence[str]: ...
+    def heads(self) -> Sequence[str]:
+        """Names of the columns: `Manifest.columns`."""
+        ...

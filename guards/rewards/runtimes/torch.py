@@ -24,7 +24,7 @@ class TorchRuntime:
         # bf16 halves the memory traffic on a GPU; on the CPU it would not agree with onnxruntime to 1e-4
         self._dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         self.network = network.to(device=self.device, dtype=self._dtype)
-        self._heads = tuple(spec.name for spec in network.specs)
+        self._heads = network.columns
 
     @classmethod
     def load(

@@ -18,6 +18,7 @@ from guards.rewards.manifest import Manifest, file_sha256
 from guards.rewards.reward_model import RewardModel, load_reward_model
 from tests.guards.rewards.tiny_model import write_encoder
 
+PAIRED = ["pairs", "replies_0_pairs", "replies_1_pairs"]
 GOOD, BAD = ("bake a cake", "read a book", "sing a song"), ("zap the cat", "zap a man", "zap it all")
 
 
@@ -41,7 +42,9 @@ def write_data(folder: Path) -> None:
 
 def write_recipe(folder: Path, encoder_dir: Path) -> Path:
     write_data(folder)
-    training = {"hidden": 8, "members": 2, "epochs": 10, "batch": 16, "learning_rate": 0.01, "dropout": 0.1}
+    anchor = [{"prompt": f"row {number} {GOOD[number % 3]}", "label": 0} for number in range(6)]
+    anchor += [{"messages": turns("so"), "response": f"row {n} {BAD[n % 3]}", "label": 1} for n in range(6)]
+    (folder / "anchor.jsonl").write_text("\n".join(json.dumps(row) for row in anchor))
     recipe = {
         "name": "tiny",
         "version": "1",
@@ -52,21 +55,34 @@ def write_recipe(folder: Path, encoder_dir: Path) -> Path:
             "tokenizer_sha256": file_sha256(encoder_dir / "tokenizer.json"),
         },
         "window": {"size": 40, "overlap": 4, "context": 8},
-        "pooling": {"layers": [2, 0], "kinds": ["mean"]},
-        "files": [{"path": f"{name}.jsonl", "licence": "MIT"} for name in ("prompts", "responses", "pairs")],
+        "pooling": {"layers": [2], "kinds": ["mean"]},
+        "adapter": {"rank": 2, "alpha": 4, "first_layer": 1},
+        "anchor": "anchor.jsonl",
+        "files": [
+            {"path": "prompts.jsonl", "licence": "MIT"},
+            {"path": "responses.jsonl", "licence": "MIT"},
+            {"path": "pairs.jsonl", "licence": "MIT", "parts": 2},
+        ],
         "made": {"prompts_per_family": 0, "everyday": 0, "harmful_requests": 0},
-        "request_risk": {
-            **training,
-            "folds": [{"name": f"fold{n}", "sources": [f"prompts_{n}"]} for n in range(2)],
+        "heads": {
+            "request_risk": {"input": "prompt", "labels": 48},
+            "response_reward": {"input": "exchange", "labels": 48, "pairs": 24, "pair_sources": PAIRED},
+            "helpfulness": {"input": "exchange", "pairs": 24, "pair_sources": ["pairs"]},
         },
-        "response_reward": {
-            **training,
-            "folds": [
-                {"name": "labels", "sources": ["replies_0", "replies_0_pairs"]},
-                {"name": "more", "sources": ["replies_1", "replies_1_pairs"]},
-                {"name": "pairs", "sources": ["pairs"]},
-            ],
+        "training": {
+            "epochs": 6,
+            "batch_tokens": 512,
+            "learning_rate": 0.01,
+            "head_learning_rate": 0.02,
+            "hidden": 8,
+            "members": 2,
+            "dropout": 0.1,
+            "margins": {"pairs": 0.5},
         },
+        "folds": [
+            {"name": "zero", "sources": ["prompts_0", "replies_0", "replies_0_pairs", "pairs#1"]},
+            {"name": "one", "sources": ["prompts_1", "replies_1", "replies_1_pairs", "pairs#2"]},
+        ],
     }
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
@@ -88,7 +104,7 @@ def quiet(what: str, done: int, total: int) -> None:
 def trained(encoder_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
     folder = tmp_path_factory.mktemp("training")
     out = folder / "out"
-    return out, train_reward(write_recipe(folder, encoder_dir), out, encoder_dir, quiet)
+    return out, train_reward(write_recipe(folder, encoder_dir), out, encoder_dir, quiet, folder / "cache")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +115,7 @@ def model(trained: tuple[Path, Manifest], encoder_dir: Path) -> RewardModel:
 def test_the_same_recipe_gives_the_same_bytes(
     trained: tuple[Path, Manifest], encoder_dir: Path, tmp_path: Path
 ) -> None:
-    train_reward(write_recipe(tmp_path, encoder_dir), tmp_path / "out", encoder_dir, quiet)
+    train_reward(write_recipe(tmp_path, encoder_dir), tmp_path / "out", encoder_dir, quiet, tmp_path / "cache")
     for name in ("heads.safetensors", "manifest.json"):
         assert (tmp_path / "out" / name).read_bytes() == (trained[0] / name).read_bytes()
 
@@ -160,11 +176,11 @@ def test_a_source_in_no_fold_is_refused_before_training(encoder_dir: Path, tmp_p
     recipe = write_recipe(tmp_path, encoder_dir)
     recipe.write_text(recipe.read_text().replace("- prompts_1", "- prompts_9"))
     with pytest.raises(InvalidInput, match="prompts_1"):
-        train_reward(recipe, tmp_path / "out", encoder_dir, quiet)
+        train_reward(recipe, tmp_path / "out", encoder_dir, quiet, tmp_path / "cache")
 
 
 def test_a_recipe_with_an_unknown_key_is_refused(encoder_dir: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, encoder_dir)
     recipe.write_text(recipe.read_text() + "surprise: 1\n")
     with pytest.raises(ConfigError, match="surprise"):
-        train_reward(recipe, tmp_path / "out", encoder_dir, quiet)
+        train_reward(recipe, tmp_path / "out", encoder_dir, quiet, tmp_path / "cache")

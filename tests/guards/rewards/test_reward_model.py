@@ -9,14 +9,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from guards.base import ScoreInput
 from guards.errors import ModelError, ScoringError
 from guards.normalize import normalize
-from guards.rewards.manifest import Calibration
+from guards.rewards.manifest import (
+    HEADS_FILE,
+    AdapterSpec,
+    Calibration,
+    file_sha256,
+    load_manifest,
+    save_manifest,
+)
 from guards.rewards.reward_model import RewardModel, load_reward_model
 from tests.guards.rewards.tiny_model import TinyModel
 
+COLUMNS = 3  # two heads, and the spread of the one that is an ensemble
 TEXTS = ["", "hi", "what is this?", "a longer text, with words. " * 3, "zz " * 60, "caf\u00e9 \u0430bc"]
 ITEMS = [
     *(ScoreInput(normalize(text)) for text in TEXTS),
@@ -67,7 +76,7 @@ def test_only_heads_of_the_kind_answer(with_onnx: RewardModel) -> None:
 def test_the_worst_window_speaks_for_the_text(with_onnx: RewardModel) -> None:
     text = "good " * 30
     encoded = with_onnx.encode(ScoreInput(normalize(text)))
-    values = np.ones((len(encoded.sequences), 2), dtype=np.float32)
+    values = np.ones((len(encoded.sequences), COLUMNS), dtype=np.float32)
     values[3, 0] = -7.0
     score = with_onnx.combine(encoded, values)["request_risk"]
     assert score.reward == -7.0
@@ -75,16 +84,47 @@ def test_the_worst_window_speaks_for_the_text(with_onnx: RewardModel) -> None:
     assert text[score.start : score.end].strip()
 
 
+def test_an_ensemble_says_how_far_its_members_are_apart(with_torch: RewardModel, with_onnx: RewardModel) -> None:
+    for model in (with_torch, with_onnx):
+        asked, answered = model.score([ITEMS[1], ITEMS[-2]])
+        assert asked.heads["request_risk"].spread == 0.0  # a single network
+        assert answered.heads["response_reward"].spread > 0.0
+
+
+def test_an_adapter_changes_what_the_encoder_says(tiny: TinyModel, tmp_path: Path, with_torch: RewardModel) -> None:
+    plain = tmp_path / "plain"
+    shutil.copytree(tiny.artefact_dir, plain)
+    manifest, _ = load_manifest(plain)
+    tensors = {k: v for k, v in load_file(plain / HEADS_FILE).items() if not k.startswith("adapter.")}
+    save_file(tensors, plain / HEADS_FILE)
+    save_manifest(
+        manifest.model_copy(update={"adapter": None, "heads_sha256": file_sha256(plain / HEADS_FILE)}), plain
+    )
+    without = load_reward_model(plain, tiny.encoder_dir, "torch")
+    assert not np.allclose(rewards(with_torch, ITEMS), rewards(without, ITEMS), atol=1e-3)
+
+
+def test_an_adapter_for_other_layers_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny.artefact_dir, other)
+    manifest, _ = load_manifest(other)
+    for first in (0, 7):
+        spec = AdapterSpec(rank=2, alpha=4, first_layer=first)
+        save_manifest(manifest.model_copy(update={"adapter": spec}), other)
+        with pytest.raises(ModelError, match="adapter"):
+            load_reward_model(other, tiny.encoder_dir, "torch")
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_reward_that_is_no_number_is_an_error_and_not_a_pass(with_onnx: RewardModel, bad: float) -> None:
     encoded = with_onnx.encode(ITEMS[1])
     with pytest.raises(ScoringError, match="request_risk"):
-        with_onnx.combine(encoded, np.array([[bad, 0.0]], dtype=np.float32))
+        with_onnx.combine(encoded, np.array([[bad, 0.0, 0.0]], dtype=np.float32))
 
 
 def test_rewards_of_another_batch_are_refused(with_onnx: RewardModel) -> None:
     with pytest.raises(ScoringError, match="shape"):
-        with_onnx.combine(with_onnx.encode(ITEMS[1]), np.zeros((2, 2), dtype=np.float32))
+        with_onnx.combine(with_onnx.encode(ITEMS[1]), np.zeros((2, COLUMNS), dtype=np.float32))
 
 
 @given(a=st.floats(1e-3, 10), b=st.floats(-10, 10), low=st.floats(-1e4, 1e4), step=st.floats(1e-3, 1e3))

@@ -13,8 +13,10 @@ from tokenizers.models import WordPiece
 from transformers import BertConfig, BertModel
 
 from guards.normalize import NORMALIZER_VERSION
+from guards.rewards.adapter import adapter_tensors, attach
 from guards.rewards.manifest import (
     HEADS_FILE,
+    AdapterSpec,
     Calibration,
     EncoderSpec,
     HeadSpec,
@@ -24,11 +26,12 @@ from guards.rewards.manifest import (
     file_sha256,
     save_manifest,
 )
-from guards.rewards.torch_model import RewardHead, feature_width
+from guards.rewards.torch_model import RewardHead, feature_width, load_encoder, upper_layers
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-[]"
 WIDTH = 32
 WINDOW = WindowSpec(size=12, overlap=3, context=5)
+ADAPTER = AdapterSpec(rank=2, alpha=4, first_layer=1)
 POOLING = PoolingSpec(layers=(2, 1), kinds=("mean", "max", "first"), token_types=True)
 
 
@@ -75,9 +78,13 @@ def write_artefact(artefact_dir: Path, encoder_dir: Path) -> None:
     pooled = len(POOLING.layers) * len(POOLING.kinds) * WIDTH
     heads = {
         "request_risk": RewardHead(feature_width(pooled, "prompt"), 8),
-        "response_reward": RewardHead(feature_width(pooled, "exchange"), 8),
+        "response_reward": RewardHead(feature_width(pooled, "exchange"), 8, members=3),
     }
     tensors = {f"{name}.{key}": value for name, head in heads.items() for key, value in head.state_dict().items()}
+    layers = upper_layers(load_encoder(encoder_dir), ADAPTER.first_layer)
+    attach(layers, ADAPTER)
+    for name, tensor in adapter_tensors(layers).items():
+        tensors[name] = torch.randn_like(tensor) * 0.1  # a fresh adapter changes nothing
     save_file(tensors, artefact_dir / HEADS_FILE)
     calibration = Calibration(method="platt", a=2.0, b=-0.5, id="tiny")
     manifest = Manifest(
@@ -90,10 +97,11 @@ def write_artefact(artefact_dir: Path, encoder_dir: Path) -> None:
         ),
         window=WINDOW,
         pooling=POOLING,
+        adapter=ADAPTER,
         normalizer=NORMALIZER_VERSION,
         heads=(
             HeadSpec(name="request_risk", input="prompt", calibration=calibration),
-            HeadSpec(name="response_reward", input="exchange", calibration=calibration),
+            HeadSpec(name="response_reward", input="exchange", calibration=calibration, members=3),
         ),
         heads_sha256=file_sha256(artefact_dir / HEADS_FILE),
     )
