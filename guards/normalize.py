@@ -1,7 +1,8 @@
 """One canonical form of a text, for judging only, with the way back to the caller's offsets.
 
 Undoes what hides words from a classifier but not from a model or a reader: invisible characters,
-smuggled tag characters, stacked marks, compatibility forms, look-alike letters of other scripts.
+smuggled tag characters, stacked marks, compatibility forms, look-alike letters of other scripts, and
+words whose letters stand apart.
 Sources: Unicode UAX #15 (NFKC), UTS #39 (confusables), UTS #51 (emoji and tag sequences).
 """
 
@@ -17,7 +18,7 @@ from functools import lru_cache
 
 from guards.confusables import CYRILLIC_TWINS, FOLDED_SCRIPTS, LATIN_LOOKALIKES, LOOSE, STRICT, script
 
-NORMALIZER_VERSION = "1"
+NORMALIZER_VERSION = "2"
 
 _MAX_ROUNDS = 8
 _MAX_MARKS = 16  # per base; canonical reordering is quadratic in it
@@ -72,7 +73,7 @@ class NormalizedText:
 
 def normalize(text: str) -> NormalizedText:
     """Deterministic and idempotent; linear in the length of the text."""
-    if text.isascii() and _PLAIN_ASCII.fullmatch(text):
+    if text.isascii() and _PLAIN_ASCII.fullmatch(text) and not _SPACED_OUT.search(text):
         return NormalizedText(text, text)
     draft = _Draft(text)
     for _ in range(_MAX_ROUNDS):
@@ -148,6 +149,9 @@ _MARK_RUN = re.compile(f"[{COMBINING_MARKS}]{{{_MAX_MARKS},}}")
 # Accents of no script in particular, the kind that is stacked or struck through letters for effect.
 _GENERIC = _ranges((0x300, 0x36F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F))
 _GENERIC_RUN = re.compile(f"[{_GENERIC}]+")
+_LUNATE = re.compile("[\u03f2\u03f9]")
+_LUNATE_LETTERS = {0x3F2: "c", 0x3F9: "C"}
+_NOT_GREEK = (FOLDED_SCRIPTS | {"LATIN"}) - {"GREEK"}
 _OVERLAYS = frozenset("\u0305\u0332\u0333\u033f\u035f\u0336\u0335\u0337\u0338\u0334")
 _KEYCAP = "\u20e3"
 
@@ -167,6 +171,7 @@ _SUSPECT = re.compile(
     "|(?P<surrogate>[\ud800-\udfff])|(?P<quote>\u00b4)"
     "|(?P<regional>[\U0001f1e6-\U0001f1ff]+)"
 )
+_PARTING = re.compile(f"[ \\t-\\r\u0085\u2028\u2029{_SPACES}]?")  # what parts words by itself, or the text's end
 # England, Scotland, Wales, Northern Ireland, and states and provinces that vendors draw.
 _FLAG = re.compile(r"(?:gb(?:eng|sct|wls|nir)|(?:us|ca)[a-z]{2})\Z")
 _JOINING_SCRIPTS = re.compile(
@@ -189,23 +194,32 @@ def _flag(match: re.Match[str]) -> _Edit | None:
     tags = match[0][1:]
     if tags[-1] == "\U000e007f" and _FLAG.match(_untag(tags)):
         return None
-    decoded = _spaced(_untag(tags))
+    decoded = _spaced(_untag(tags), match[0][0], _after(match))
     return _Edit(match.start(), match.end(), match[0][0] + decoded, hidden=len(tags))
 
 
 def _tags(match: re.Match[str]) -> _Edit:
-    return _Edit(match.start(), match.end(), _spaced(_untag(match[0])), hidden=len(match[0]))
+    decoded = _spaced(_untag(match[0]), _before(match), _after(match))
+    return _Edit(match.start(), match.end(), decoded, hidden=len(match[0]))
 
 
 def _untag(tags: str) -> str:
     return "".join(chr(ord(tag) - 0xE0000) for tag in tags if 0xE0020 <= ord(tag) <= 0xE007E)
 
 
-def _spaced(decoded: str) -> str:
+def _spaced(decoded: str, before: str, after: str) -> str:
     """Words that were hidden next to a visible one must not run into it."""
     if len(decoded) < 3:
         return decoded
-    return f" {decoded} "
+    return ("" if _PARTING.fullmatch(before) else " ") + decoded + ("" if _PARTING.fullmatch(after) else " ")
+
+
+def _before(match: re.Match[str]) -> str:
+    return match.string[match.start() - 1] if match.start() else ""
+
+
+def _after(match: re.Match[str]) -> str:
+    return match.string[match.end() : match.end() + 1]
 
 
 def _unseen(match: re.Match[str]) -> _Edit:
@@ -219,7 +233,7 @@ def _unseen(match: re.Match[str]) -> _Edit:
     if len(selectors) > 1:
         codes = (ord(one) - 0xE0100 + 16 for one in selectors)
         decoded = "".join(chr(code) for code in codes if 0x20 <= code <= 0x7E)
-        return _Edit(match.start(), match.end(), _spaced(decoded), hidden=len(run))
+        return _Edit(match.start(), match.end(), _spaced(decoded, _before(match), _after(match)), hidden=len(run))
     kept = _kept_joiner(match)
     glyph = len(selectors) == 1 and selectors[0] < "\U000e0100"
     return _Edit(match.start(), match.end(), kept, hidden=len(run) - len(kept) - glyph)
@@ -270,6 +284,18 @@ def _cap_marks(text: str) -> Iterator[_Edit]:
                 yield _Edit(start, match.end(), "", hidden=match.end() - start)
 
 
+def _fold_lunate(text: str) -> Iterator[_Edit]:
+    """The lunate sigma among letters that are not Greek is a "c"; NFKC would make it a sigma of another shape."""
+    if not _LUNATE.search(text):
+        return
+    for match in _WORD.finditer(text):
+        word = match[0]
+        if _LUNATE.search(word) and any(script(letter) in _NOT_GREEK for letter in word):
+            folded = word.translate(_LUNATE_LETTERS)
+            count = sum(map(operator.ne, folded, word))
+            yield _Edit(match.start(), match.end(), folded, folded=count, aligned=True)
+
+
 def _compose(text: str) -> Iterator[_Edit]:
     """NFKC, cluster by cluster, so that every character knows where it came from."""
     if unicodedata.is_normalized("NFKC", text):
@@ -298,7 +324,12 @@ def _strip_marks(text: str) -> Iterator[_Edit]:
     """Drop stacked accents and strike-through; accents that NFKC composed are letters by now."""
     for match in _GENERIC_RUN.finditer(text):
         run = match[0]
-        base = text[match.start() - 1] if match.start() else ""
+        base = _before(match)
+        composed = unicodedata.normalize("NFD", base)[1:]  # the first of a stack, which are in the base by now
+        if composed and len(composed + run) > _MAX_GENERIC_MARKS and _GENERIC_RUN.fullmatch(composed):
+            bare = unicodedata.normalize("NFD", base)[0]
+            yield _Edit(match.start() - 1, match.end(), bare, hidden=len(composed + run))
+            continue
         if len(run) > _MAX_GENERIC_MARKS:
             kept = ""
         elif base.isalpha():
@@ -324,11 +355,17 @@ class _Word:
     text: str
     latin: str  # its Latin letters
     foreign: str  # its letters of scripts that pass for Latin
+    scripts: int  # how many such scripts
 
     @property
     def genuine(self) -> bool:
         """Whether it has a letter that could not stand for a Latin one."""
-        return any(letter not in STRICT for letter in self.foreign)
+        return any(letter not in STRICT for letter in self.foreign) and not self.motley
+
+    @property
+    def motley(self) -> bool:
+        """Whether it takes look-alikes from several scripts, as no honest word does; two letters may be a formula."""
+        return self.scripts > 1 and len(self.foreign) > 2 and all(letter in LOOSE for letter in self.foreign)
 
 
 def _fold_foreign(text: str) -> Iterator[_Edit]:
@@ -336,12 +373,14 @@ def _fold_foreign(text: str) -> Iterator[_Edit]:
     if not _FOLDABLE.search(text):
         return
     words = [_word(match) for match in _WORD.finditer(text)]
-    latin = sum(len(word.latin) for word in words)
-    foreign = sum(len(word.foreign) for word in words)
+    latin = sum(len(word.latin) + len(word.foreign) * word.motley for word in words)
+    foreign = sum(len(word.foreign) for word in words if not word.motley)
     for index, word in enumerate(words):
         if not word.foreign:
             continue
-        if word.latin:
+        if word.motley:
+            table: Mapping[str, str] = LOOSE
+        elif word.latin:
             table = _mixed_table(word, latin >= foreign)
         elif latin > foreign and _disguised(word, words[max(index - 1, 0) : index + 2]):
             table = STRICT
@@ -356,10 +395,12 @@ def _fold_foreign(text: str) -> Iterator[_Edit]:
 def _word(match: re.Match[str]) -> _Word:
     text = match[0]
     if text.isascii():
-        return _Word(match.start(), text, text, "")
+        return _Word(match.start(), text, text, "", 0)
     scripts = [(letter, script(letter)) for letter in text if letter.isalpha()]
     latin = "".join(letter for letter, name in scripts if name == "LATIN")
-    return _Word(match.start(), text, latin, "".join(letter for letter, name in scripts if name in FOLDED_SCRIPTS))
+    foreign = [(letter, name) for letter, name in scripts if name in FOLDED_SCRIPTS]
+    names = {name for _, name in foreign}
+    return _Word(match.start(), text, latin, "".join(letter for letter, _ in foreign), len(names))
 
 
 def _mixed_table(word: _Word, mostly_latin: bool) -> Mapping[str, str]:
@@ -377,4 +418,19 @@ def _disguised(word: _Word, neighbours: list[_Word]) -> bool:
     return not symbol and not any(near.genuine for near in neighbours)
 
 
-_STAGES = (_unhide, _cap_marks, _compose, _strip_marks, _fold_latin, _fold_foreign)
+# Four or more single letters with one to three spaces between; one space parts letters, more part words.
+_SPACED_OUT = re.compile(r"(?:(?<! ) {2,3})?(?<![\w'-])[A-Za-z](?: {1,3}[A-Za-z](?![\w'-])){3,}(?: {2,3}(?! ))?")
+_SPACED_WORD = re.compile("[A-Za-z] [A-Za-z] [A-Za-z]")
+_GAP = re.compile(" +")
+
+
+def _close_up(text: str) -> Iterator[_Edit]:
+    """Join words whose letters stand apart; the wider gaps between and around them become one space."""
+    for match in _SPACED_OUT.finditer(text):
+        if not _SPACED_WORD.search(match[0]):
+            continue
+        for gap in _GAP.finditer(text, *match.span()):
+            yield _Edit(gap.start(), gap.end(), " " if len(gap[0]) > 1 else "")
+
+
+_STAGES = (_unhide, _cap_marks, _fold_lunate, _compose, _strip_marks, _fold_latin, _fold_foreign, _close_up)

@@ -2,8 +2,8 @@
 
 Sources: Unicode UTS #39 (confusables, through the `confusable-homoglyphs` package); Boucher et al. 2022, "Bad
 Characters" (arXiv:2106.09898). Departures: one letter for one of the same case, and only from the scripts that pass
-for Latin in running text (guards.confusables.FOLDED_SCRIPTS); Boucher searches for the worst positions, we draw
-them.
+for Latin in running text (guards.confusables.FOLDED_SCRIPTS); a letter that stands
+alone stays, since a lone Greek one is a symbol; Boucher searches for the worst positions, we draw them.
 
 Severity: the probability that a letter which has look-alikes is replaced.
 """
@@ -11,7 +11,9 @@ Severity: the probability that a letter which has look-alikes is replaced.
 from __future__ import annotations
 
 import random
+import re
 import string
+import unicodedata
 from collections.abc import Mapping
 from functools import cache
 
@@ -19,6 +21,8 @@ from confusable_homoglyphs.confusables import confusables_data
 
 from guards.confusables import FOLDED_SCRIPTS, script
 from guards.probes.transformations.base import Transformation
+
+_WORD = re.compile(r"[^\W_]{2,}")
 
 
 @cache
@@ -35,12 +39,18 @@ def _lookalikes() -> Mapping[str, tuple[str, ...]]:
 def _passes_for(other: str, letter: str) -> bool:
     if len(other) != 1 or other.isascii() or script(other) not in FOLDED_SCRIPTS:
         return False
-    return other.isupper() if letter.isupper() else other.islower() and other.isalpha()
+    return unicodedata.category(other) == unicodedata.category(letter)
 
 
 def _rewrite(text: str, rng: random.Random, severity: float) -> str:
     table = _lookalikes()
-    return "".join(rng.choice(table[char]) if char in table and rng.random() < severity else char for char in text)
+
+    def replaced(word: re.Match[str]) -> str:
+        return "".join(
+            rng.choice(table[char]) if char in table and rng.random() < severity else char for char in word[0]
+        )
+
+    return _WORD.sub(replaced, text)
 
 
 HOMOGLYPHS = Transformation("homoglyphs", "look-alike", True, True, _rewrite)
