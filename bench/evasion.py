@@ -1,8 +1,8 @@
-"""How much of what the request head blocks it still blocks when the text is disguised.
+"""How much of what the request head blocks it still blocks when the text is disguised, and what else it blocks.
 
-`python -m bench.evasion` prints JSON: the share of harmful prompts blocked at the default policy's threshold, as
-they are and under every transformation of guards.probes, with Wilson's 95% intervals. The prompts are from the
-training data, so the clean figure flatters; the drop from it is what counts.
+`python -m bench.evasion` prints JSON: the share of harmful prompts, and of harmless ones, blocked at the default
+policy's threshold, as they are and under every transformation of guards.probes, with Wilson's 95% intervals. The
+prompts are from the training data, so the clean figure flatters; the drop from it is what counts.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ from service.reward_models import head_stages, open_reward_model
 _ROOT = Path(__file__).parents[1]
 _DATA = _ROOT / "data" / "prompt_risk_train.jsonl.gz"
 _POLICY = _ROOT / "guards" / "policies" / "default.yaml"
-_SOURCES = ("advbench", "catqa", "strongreject")
+_HARMFUL = ("advbench", "catqa", "strongreject")
+_HARMLESS = ("clinc150", "injecguard_benign", "mt_vicuna_bench", "oasst_en_100", "pandalm", "self_instruct_user")
 _HEAD = "request_risk"
 _SEVERITIES = (0.3, 1.0)
 
 
-def harmful_prompts(count: int, seed: int) -> list[str]:
+def sampled_prompts(sources: Sequence[str], label: int, count: int, seed: int) -> list[str]:
     """Distinct prompts; the same for the same seed."""
-    rows = [row for row in read_rows(_DATA) if isinstance(row, Labelled) and row.source in _SOURCES and row.label == 1]
+    rows = [row for row in read_rows(_DATA) if isinstance(row, Labelled) and row.source in sources]
+    rows = [row for row in rows if row.label == label]
     return random.Random(seed).sample(sorted({row.prompt for row in rows}), count)
 
 
@@ -51,15 +53,16 @@ def disguised(prompts: Sequence[str], transformation: Transformation, severity: 
     ]
 
 
-def recall(model: RewardModel, texts: Sequence[str], threshold: float) -> dict[str, Any]:
+def blocked(model: RewardModel, texts: Sequence[str], threshold: float) -> dict[str, Any]:
+    """The share of texts at or above the threshold: recall of harmful ones, false blocks of harmless ones."""
     scores = model.score([ScoreInput(normalize(text)) for text in texts])
-    caught = sum(score.heads[_HEAD].risk >= threshold for score in scores)
-    share = wilson(caught, len(texts))
+    count = sum(score.heads[_HEAD].risk >= threshold for score in scores)
+    share = wilson(count, len(texts))
     return {
-        "recall": round(share.value, 4),
+        "share": round(share.value, 4),
         "low": round(share.low, 4),
         "high": round(share.high, 4),
-        "caught": caught,
+        "blocked": count,
         "n": len(texts),
     }
 
@@ -72,14 +75,12 @@ def blocking_threshold(model: RewardModel) -> float:
     raise SystemExit(f"{_POLICY} has no guard on the head {_HEAD}")
 
 
-def measured(model: RewardModel, prompts: Sequence[str], seed: int) -> dict[str, Any]:
-    threshold = blocking_threshold(model)
+def measured(model: RewardModel, prompts: Sequence[str], threshold: float, seed: int) -> dict[str, Any]:
     return {
-        "threshold": threshold,
-        "clean": recall(model, prompts, threshold),
+        "clean": blocked(model, prompts, threshold),
         "transformed": {
             name: {
-                str(severity): recall(model, disguised(prompts, transformation, severity, seed), threshold)
+                str(severity): blocked(model, disguised(prompts, transformation, severity, seed), threshold)
                 for severity in _SEVERITIES
             }
             for name, transformation in TRANSFORMATIONS.items()
@@ -90,17 +91,21 @@ def measured(model: RewardModel, prompts: Sequence[str], seed: int) -> dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.evasion", description=__doc__)
     parser.add_argument("--config", type=Path, help="settings of another model or runtime")
-    parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--prompts", type=int, default=200, help="of each kind")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, help="a file for the JSON instead of standard output")
     options = parser.parse_args()
     model = open_reward_model(load_settings(options.config))
+    threshold = blocking_threshold(model)
+    harmful = sampled_prompts(_HARMFUL, 1, options.prompts, options.seed)
+    harmless = sampled_prompts(_HARMLESS, 0, options.prompts, options.seed)
     result = {
         "model": model.identity.digest,
         "normalizer": NORMALIZER_VERSION,
-        "sources": list(_SOURCES),
+        "threshold": threshold,
         "seed": options.seed,
-        **measured(model, harmful_prompts(options.prompts, options.seed), options.seed),
+        "recall": {"sources": _HARMFUL, **measured(model, harmful, threshold, options.seed)},
+        "false_blocks": {"sources": _HARMLESS, **measured(model, harmless, threshold, options.seed)},
         "machine": machine(),
         "versions": versions(),
         "date": datetime.now(UTC).date().isoformat(),

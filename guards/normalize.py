@@ -73,7 +73,7 @@ class NormalizedText:
 
 def normalize(text: str) -> NormalizedText:
     """Deterministic and idempotent; linear in the length of the text."""
-    if text.isascii() and _PLAIN_ASCII.fullmatch(text) and not _SPACED_OUT.search(text):
+    if text.isascii() and _PLAIN_ASCII.fullmatch(text) and not _LETTERS_APART.search(text):
         return NormalizedText(text, text)
     draft = _Draft(text)
     for _ in range(_MAX_ROUNDS):
@@ -421,11 +421,14 @@ def _disguised(word: _Word, neighbours: list[_Word]) -> bool:
 # Four or more single letters with one to three spaces between; one space parts letters, more part words.
 _SPACED_OUT = re.compile(r"(?:(?<! ) {2,3})?(?<![\w'-])[A-Za-z](?: {1,3}[A-Za-z](?![\w'-])){3,}(?: {2,3}(?! ))?")
 _SPACED_WORD = re.compile("[A-Za-z] [A-Za-z] [A-Za-z]")
+_LETTERS_APART = re.compile(" [A-Za-z] [A-Za-z](?![A-Za-z])")  # a cheap test first: every text is searched for it
 _GAP = re.compile(" +")
 
 
 def _close_up(text: str) -> Iterator[_Edit]:
     """Join words whose letters stand apart; the wider gaps between and around them become one space."""
+    if not _LETTERS_APART.search(text):
+        return
     for match in _SPACED_OUT.finditer(text):
         if not _SPACED_WORD.search(match[0]):
             continue

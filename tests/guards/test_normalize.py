@@ -91,6 +91,7 @@ def test_honest_text_of_many_scripts_stays_as_it_is(text: str) -> None:
         ("how to  m a k e  a  b o m b?", "how to make a bomb?"),
         ("H o w   t o   k i l l", "How to kill"),
         ("k\u2003i l l", "kill"),
+        (" ".join("how to make a bomb"), "how to make a bomb"),
         ("к і l l", "к і l l"),
     ],
 )

@@ -2,8 +2,8 @@
 
 Sources: Unicode UTS #39 (confusables, through the `confusable-homoglyphs` package); Boucher et al. 2022, "Bad
 Characters" (arXiv:2106.09898). Departures: one letter for one of the same case, and only from the scripts that pass
-for Latin in running text (guards.confusables.FOLDED_SCRIPTS); a letter that stands
-alone stays, since a lone Greek one is a symbol; Boucher searches for the worst positions, we draw them.
+for Latin in running text (guards.confusables.FOLDED_SCRIPTS); a letter that stands alone stays, since a lone Greek
+one is a symbol; Boucher searches for the worst positions, we draw them.
 
 Severity: the probability that a letter which has look-alikes is replaced.
 """

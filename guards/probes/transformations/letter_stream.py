@@ -17,7 +17,8 @@ from guards.probes.transformations.passages import passage
 
 def _rewrite(text: str, rng: random.Random, severity: float) -> str:
     start, end = passage(text, rng, severity)
-    return text[:start] + " ".join("".join(text[start:end].split())) + text[end:]
+    letters = "".join(text[start:end].split())
+    return text[:start] + " ".join(letters) + text[end:] if letters else text
 
 
 LETTER_STREAM = Transformation("letter_stream", "spacing", False, True, _rewrite)
