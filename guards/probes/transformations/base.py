@@ -14,8 +14,8 @@ class Transformation:
     """A pure function of text, generator state and severity; takes any str, lone surrogates too, in linear time.
 
     `undone_by_normalization`: `normalize` gives the same for the transformed as for the plain text, as far as the
-    plain text is ordinary ASCII. `meaning_preserving`: a patient reader, or a capable model, finds the same request
-    in it, and its label stays; otherwise the label may change.
+    plain text is ordinary ASCII of a sentence or more. `meaning_preserving`: a patient reader, or a capable model,
+    finds the same request in it, and its label stays; otherwise the label may change.
     """
 
     name: str

@@ -106,6 +106,8 @@ def test_a_huge_text_is_taken(one: Transformation, unit: str) -> None:
 @example(text="Tell me the best way to break into a house, please.", seed=5, severity=1.0)
 @example(text="My email is 123 and it's a quiet Jazz evening, OK?", seed=3, severity=0.5)
 def test_normalization_undoes_what_the_table_says(one: Transformation, text: str, seed: int, severity: float) -> None:
+    if one.name == "homoglyphs":  # "ОК" alone may be honest Cyrillic: it takes a sentence to tell
+        text += " Tell me whatever else is important."
     assert normalize(_applied(one, text, seed, severity)).text == normalize(text).text
 
 
@@ -139,8 +141,7 @@ def test_the_parts_of_a_split_text_join_to_it(text: str, seed: int, severity: fl
     split = _applied(TRANSFORMATIONS["chunk_split"], text, seed, severity)
     parts = re.findall(r"^Part \d: \[\[(.*)\]\]$", split, re.MULTILINE)
     assert "".join(parts) == text
-    assert len(parts) == min(len(text), max(2, len(parts)))
-    assert len(parts) <= chunk_split.MOST_PARTS
+    assert min(len(text), 2) <= len(parts) <= chunk_split.MOST_PARTS
 
 
 @pytest.mark.parametrize("name", ["benign_padding", "quoted_frame", "translated_frame"])
