@@ -1,23 +1,25 @@
 """One canonical form of a text, for judging only, with the way back to the caller's offsets.
 
 Undoes what hides words from a classifier but not from a model or a reader: invisible characters,
-smuggled tag characters, stacked marks, compatibility forms, look-alike letters of other scripts.
+smuggled tag characters, stacked marks, compatibility forms, look-alike letters of other scripts, and
+words whose letters stand apart.
 Sources: Unicode UAX #15 (NFKC), UTS #39 (confusables), UTS #51 (emoji and tag sequences).
 """
 
 from __future__ import annotations
 
-import operator
 import re
 import unicodedata
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from guards.confusables import CYRILLIC_TWINS, FOLDED_SCRIPTS, LATIN_LOOKALIKES, LOOSE, STRICT, script
+from guards.edits import Draft, Edit
+from guards.lookalikes import fold_foreign, fold_latin, fold_lunate
+from guards.spaced_words import LETTERS_APART, close_up
 
-NORMALIZER_VERSION = "1"
+NORMALIZER_VERSION = "2"
 
 _MAX_ROUNDS = 8
 _MAX_MARKS = 16  # per base; canonical reordering is quadratic in it
@@ -72,9 +74,9 @@ class NormalizedText:
 
 def normalize(text: str) -> NormalizedText:
     """Deterministic and idempotent; linear in the length of the text."""
-    if text.isascii() and _PLAIN_ASCII.fullmatch(text):
+    if text.isascii() and _PLAIN_ASCII.fullmatch(text) and not LETTERS_APART.search(text):
         return NormalizedText(text, text)
-    draft = _Draft(text)
+    draft = Draft(text)
     for _ in range(_MAX_ROUNDS):
         before = draft.text
         for stage in _STAGES:
@@ -86,62 +88,12 @@ def normalize(text: str) -> NormalizedText:
     return NormalizedText(text, draft.text, draft.hidden, draft.folded, draft.starts, draft.ends)
 
 
-@dataclass(slots=True)  # not frozen: made by the ten thousand, and freezing doubles the cost
-class _Edit:
-    """Write `text` over code points [start, end); what it adds to the two counts.
-
-    `aligned`: it replaces each code point by one, so each keeps its own source.
-    """
-
-    start: int
-    end: int
-    text: str
-    hidden: int = 0
-    folded: int = 0
-    aligned: bool = False
-
-
-class _Draft:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.starts = array("I", range(len(text)))
-        self.ends = array("I", range(1, len(text) + 1))
-        self.hidden = 0
-        self.folded = 0
-
-    def apply(self, edits: Iterator[_Edit]) -> None:
-        """`edits` are in order and do not overlap."""
-        pieces: list[str] = []
-        starts, ends = array("I"), array("I")
-        at = mapped = 0
-        for edit in edits:
-            pieces += (self.text[at : edit.start], edit.text)
-            at = edit.end
-            self.hidden += edit.hidden
-            self.folded += edit.folded
-            if edit.aligned:
-                continue
-            starts += self.starts[mapped : edit.start]
-            ends += self.ends[mapped : edit.start]
-            starts += self.starts[edit.start : edit.start + 1] * len(edit.text)
-            ends += self.ends[edit.end - 1 : edit.end] * len(edit.text)
-            mapped = edit.end
-        if at == 0:
-            return
-        pieces.append(self.text[at:])
-        self.text = "".join(pieces)
-        if mapped:
-            self.starts = starts + self.starts[mapped:]
-            self.ends = ends + self.ends[mapped:]
-
-
 def _ranges(*ranges: tuple[int, int]) -> str:
     return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)
 
 
 _PLAIN_ASCII = re.compile(r"[\n\t -~]*")
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
-_WORD = re.compile(r"[^\W_]+")
 # A cheap test first: Python looks BMP classes up in a table, but walks through the ranges above.
 _LIKELY_MARK_RUN = re.compile(f"[{_BMP_MARKS}\U00010000-\U0001efff]{{{_MAX_MARKS + 1},}}")
 _MARK_RUN = re.compile(f"[{COMBINING_MARKS}]{{{_MAX_MARKS},}}")
@@ -167,6 +119,7 @@ _SUSPECT = re.compile(
     "|(?P<surrogate>[\ud800-\udfff])|(?P<quote>\u00b4)"
     "|(?P<regional>[\U0001f1e6-\U0001f1ff]+)"
 )
+_PARTING = re.compile(f"[ \\t-\\r\u0085\u2028\u2029{_SPACES}]?")  # what parts words by itself, or the text's end
 # England, Scotland, Wales, Northern Ireland, and states and provinces that vendors draw.
 _FLAG = re.compile(r"(?:gb(?:eng|sct|wls|nir)|(?:us|ca)[a-z]{2})\Z")
 _JOINING_SCRIPTS = re.compile(
@@ -177,7 +130,7 @@ _JOINER = re.compile("[\u200c\u200d]")
 _SELECTOR = re.compile(f"[{_SELECTORS}]")
 
 
-def _unhide(text: str) -> Iterator[_Edit]:
+def _unhide(text: str) -> Iterator[Edit]:
     """Drop what cannot be seen, decode what was smuggled, make every space and line break plain."""
     for match in _SUSPECT.finditer(text):
         edit = _HANDLERS[match.lastgroup or ""](match)
@@ -185,30 +138,39 @@ def _unhide(text: str) -> Iterator[_Edit]:
             yield edit
 
 
-def _flag(match: re.Match[str]) -> _Edit | None:
+def _flag(match: re.Match[str]) -> Edit | None:
     tags = match[0][1:]
     if tags[-1] == "\U000e007f" and _FLAG.match(_untag(tags)):
         return None
-    decoded = _spaced(_untag(tags))
-    return _Edit(match.start(), match.end(), match[0][0] + decoded, hidden=len(tags))
+    decoded = _spaced(_untag(tags), match[0][0], _after(match))
+    return Edit(match.start(), match.end(), match[0][0] + decoded, hidden=len(tags))
 
 
-def _tags(match: re.Match[str]) -> _Edit:
-    return _Edit(match.start(), match.end(), _spaced(_untag(match[0])), hidden=len(match[0]))
+def _tags(match: re.Match[str]) -> Edit:
+    decoded = _spaced(_untag(match[0]), _before(match), _after(match))
+    return Edit(match.start(), match.end(), decoded, hidden=len(match[0]))
 
 
 def _untag(tags: str) -> str:
     return "".join(chr(ord(tag) - 0xE0000) for tag in tags if 0xE0020 <= ord(tag) <= 0xE007E)
 
 
-def _spaced(decoded: str) -> str:
+def _spaced(decoded: str, before: str, after: str) -> str:
     """Words that were hidden next to a visible one must not run into it."""
     if len(decoded) < 3:
         return decoded
-    return f" {decoded} "
+    return ("" if _PARTING.fullmatch(before) else " ") + decoded + ("" if _PARTING.fullmatch(after) else " ")
 
 
-def _unseen(match: re.Match[str]) -> _Edit:
+def _before(match: re.Match[str]) -> str:
+    return match.string[match.start() - 1] if match.start() else ""
+
+
+def _after(match: re.Match[str]) -> str:
+    return match.string[match.end() : match.end() + 1]
+
+
+def _unseen(match: re.Match[str]) -> Edit:
     """A run of joiners, variation selectors and other invisible characters.
 
     Joiners shape Arabic and Indic words and build emoji; elsewhere they only split words. One
@@ -219,10 +181,10 @@ def _unseen(match: re.Match[str]) -> _Edit:
     if len(selectors) > 1:
         codes = (ord(one) - 0xE0100 + 16 for one in selectors)
         decoded = "".join(chr(code) for code in codes if 0x20 <= code <= 0x7E)
-        return _Edit(match.start(), match.end(), _spaced(decoded), hidden=len(run))
+        return Edit(match.start(), match.end(), _spaced(decoded, _before(match), _after(match)), hidden=len(run))
     kept = _kept_joiner(match)
     glyph = len(selectors) == 1 and selectors[0] < "\U000e0100"
-    return _Edit(match.start(), match.end(), kept, hidden=len(run) - len(kept) - glyph)
+    return Edit(match.start(), match.end(), kept, hidden=len(run) - len(kept) - glyph)
 
 
 def _kept_joiner(match: re.Match[str]) -> str:
@@ -238,19 +200,19 @@ def _kept_joiner(match: re.Match[str]) -> str:
     return ""
 
 
-def _regional(match: re.Match[str]) -> _Edit | None:
+def _regional(match: re.Match[str]) -> Edit | None:
     """Pairs are flags; an odd letter is a letter in disguise."""
     if len(match[0]) % 2 == 0:
         return None
     letters = "".join(chr(ord(one) - 0x1F1E6 + ord("A")) for one in match[0])
-    return _Edit(match.start(), match.end(), letters, folded=len(letters))
+    return Edit(match.start(), match.end(), letters, folded=len(letters))
 
 
-def _to(replacement: str) -> Callable[[re.Match[str]], _Edit]:
-    return lambda match: _Edit(match.start(), match.end(), replacement)
+def _to(replacement: str) -> Callable[[re.Match[str]], Edit]:
+    return lambda match: Edit(match.start(), match.end(), replacement)
 
 
-_HANDLERS: dict[str, Callable[[re.Match[str]], _Edit | None]] = {
+_HANDLERS: dict[str, Callable[[re.Match[str]], Edit | None]] = {
     "line": _to("\n"),
     "flag": _flag,
     "tags": _tags,
@@ -262,15 +224,15 @@ _HANDLERS: dict[str, Callable[[re.Match[str]], _Edit | None]] = {
 }
 
 
-def _cap_marks(text: str) -> Iterator[_Edit]:
+def _cap_marks(text: str) -> Iterator[Edit]:
     for likely in _LIKELY_MARK_RUN.finditer(text):
         for match in _MARK_RUN.finditer(text, *likely.span()):
             start = match.start() + _MAX_MARKS
             if start < match.end():
-                yield _Edit(start, match.end(), "", hidden=match.end() - start)
+                yield Edit(start, match.end(), "", hidden=match.end() - start)
 
 
-def _compose(text: str) -> Iterator[_Edit]:
+def _compose(text: str) -> Iterator[Edit]:
     """NFKC, cluster by cluster, so that every character knows where it came from."""
     if unicodedata.is_normalized("NFKC", text):
         return
@@ -283,7 +245,7 @@ def _compose(text: str) -> Iterator[_Edit]:
             cluster = text[begin:at]
             composed = unicodedata.normalize("NFKC", cluster)
             if composed != cluster:
-                yield _Edit(begin, at, composed, aligned=at - begin == len(composed) == 1)
+                yield Edit(begin, at, composed, aligned=at - begin == len(composed) == 1)
             begin = at
 
 
@@ -294,11 +256,16 @@ def _continues(char: str) -> bool:
     return unicodedata.category(first)[0] == "M" or "\u1160" <= first <= "\u11ff"
 
 
-def _strip_marks(text: str) -> Iterator[_Edit]:
+def _strip_marks(text: str) -> Iterator[Edit]:
     """Drop stacked accents and strike-through; accents that NFKC composed are letters by now."""
     for match in _GENERIC_RUN.finditer(text):
         run = match[0]
-        base = text[match.start() - 1] if match.start() else ""
+        base = _before(match)
+        composed = unicodedata.normalize("NFD", base)[1:]  # the first of a stack, which are in the base by now
+        if composed and len(composed + run) > _MAX_GENERIC_MARKS and _GENERIC_RUN.fullmatch(composed):
+            bare = unicodedata.normalize("NFD", base)[0]
+            yield Edit(match.start() - 1, match.end(), bare, hidden=len(composed + run))
+            continue
         if len(run) > _MAX_GENERIC_MARKS:
             kept = ""
         elif base.isalpha():
@@ -306,75 +273,7 @@ def _strip_marks(text: str) -> Iterator[_Edit]:
         else:
             kept = "".join(mark for mark in run if mark != _KEYCAP or base in "0123456789#*")
         if kept != run:
-            yield _Edit(match.start(), match.end(), kept, hidden=len(run) - len(kept))
+            yield Edit(match.start(), match.end(), kept, hidden=len(run) - len(kept))
 
 
-_LOOKALIKE = re.compile(f"[{''.join(LATIN_LOOKALIKES)}]")
-_FOLDABLE = re.compile(f"[{''.join(LOOSE)}]")
-
-
-def _fold_latin(text: str) -> Iterator[_Edit]:
-    for match in _LOOKALIKE.finditer(text):
-        yield _Edit(match.start(), match.end(), LATIN_LOOKALIKES[match[0]], folded=1)
-
-
-@dataclass(slots=True)
-class _Word:
-    start: int
-    text: str
-    latin: str  # its Latin letters
-    foreign: str  # its letters of scripts that pass for Latin
-
-    @property
-    def genuine(self) -> bool:
-        """Whether it has a letter that could not stand for a Latin one."""
-        return any(letter not in STRICT for letter in self.foreign)
-
-
-def _fold_foreign(text: str) -> Iterator[_Edit]:
-    """Letters of another script, in words that mix scripts or pass as a whole for Latin words."""
-    if not _FOLDABLE.search(text):
-        return
-    words = [_word(match) for match in _WORD.finditer(text)]
-    latin = sum(len(word.latin) for word in words)
-    foreign = sum(len(word.foreign) for word in words)
-    for index, word in enumerate(words):
-        if not word.foreign:
-            continue
-        if word.latin:
-            table = _mixed_table(word, latin >= foreign)
-        elif latin > foreign and _disguised(word, words[max(index - 1, 0) : index + 2]):
-            table = STRICT
-        else:
-            continue
-        folded = "".join([table.get(letter, letter) for letter in word.text])
-        count = sum(map(operator.ne, folded, word.text))
-        if count:
-            yield _Edit(word.start, word.start + len(folded), folded, folded=count, aligned=True)
-
-
-def _word(match: re.Match[str]) -> _Word:
-    text = match[0]
-    if text.isascii():
-        return _Word(match.start(), text, text, "")
-    scripts = [(letter, script(letter)) for letter in text if letter.isalpha()]
-    latin = "".join(letter for letter, name in scripts if name == "LATIN")
-    return _Word(match.start(), text, latin, "".join(letter for letter, name in scripts if name in FOLDED_SCRIPTS))
-
-
-def _mixed_table(word: _Word, mostly_latin: bool) -> Mapping[str, str]:
-    foldable = all(letter in LOOSE for letter in word.foreign)
-    cyrillic = all(script(letter) == "CYRILLIC" for letter in word.foreign)
-    twins = cyrillic and all(letter in CYRILLIC_TWINS for letter in word.latin)
-    if (foldable and (mostly_latin or not twins)) or len(word.latin) > len(word.foreign):
-        return LOOSE
-    return CYRILLIC_TWINS if twins else {}
-
-
-def _disguised(word: _Word, neighbours: list[_Word]) -> bool:
-    """A word of look-alikes only, away from genuine words of its script; a lone Greek letter is a symbol."""
-    symbol = len(word.foreign) == 1 and script(word.foreign) == "GREEK"
-    return not symbol and not any(near.genuine for near in neighbours)
-
-
-_STAGES = (_unhide, _cap_marks, _compose, _strip_marks, _fold_latin, _fold_foreign)
+_STAGES = (_unhide, _cap_marks, fold_lunate, _compose, _strip_marks, fold_latin, fold_foreign, close_up)
