@@ -137,9 +137,7 @@ def train_answers(options: Namespace) -> int:
     if backend is None:
         raise ConfigError("backend.kind is none, and answers need a wrapped model")
     prompts = harmless_prompts(options.prompts, options.limit, options.seed)
-    kept = asyncio.run(
-        write_answers(backend, prompts, options.max_tokens, options.seed, options.out, ProgressBars())
-    )
+    kept = asyncio.run(write_answers(backend, prompts, options.max_tokens, options.seed, options.out, ProgressBars()))
     print(f"wrote {kept} answers to {options.out}; name the file in a recipe, under `files`")
     return 0
 

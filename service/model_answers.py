@@ -1,4 +1,4 @@
-"""Answers of the wrapped model to harmless prompts, as training rows: what an answer looks like that a refusal should lose to."""
+"""Answers of the wrapped model to harmless prompts, as training rows: the answers that a refusal should lose to."""
 
 from __future__ import annotations
 
@@ -60,5 +60,5 @@ async def write_answers(
     finally:
         await backend.stop()
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    out.write_bytes(gzip.compress(lines.encode(), mtime=0))
+    await asyncio.to_thread(out.write_bytes, gzip.compress(lines.encode(), mtime=0))
     return len(rows)

@@ -21,6 +21,7 @@ from guards.learning.contrast import (
 )
 from guards.learning.data import Labelled, Pair, Row, read_rows
 from guards.learning.recipe import COMPANY, DISGUISED, DataFile, Disguise, Made, Recipe, origin
+from guards.probes.transformations.registry import augment
 from guards.rewards.manifest import TrainingFile, file_sha256
 
 MADE_LICENCE = "Apache-2.0 (made by guards/learning/contrast.py)"
@@ -104,7 +105,7 @@ def _made(rows: Sequence[Row], made: Made, seed: int) -> list[Row]:
             result += _refusals(seed, "read_refusals", sample)
     asking = (*PLAIN_REQUESTS, "harmful_requests", *{row.family for row in families if row.harmful})
     company = _in_company([*rows, *result], asking, made.in_company_per_source, seed)
-    return [*result, *company, *_over_refusals(rows, seed), *_by_question(rows, seed)]
+    return [*result, *company, *_answered(rows, made, seed), *_over_refusals(rows, seed), *_by_question(rows, seed)]
 
 
 def _in_company(rows: Sequence[Row], asking: Sequence[str], count: int, seed: int) -> list[Row]:
@@ -165,6 +166,16 @@ def _refusals(seed: int, source: str, prompts: Sequence[str]) -> list[Row]:
         # the refusal gets no label of its own: "refusing is safe" is the shortcut to avoid
         rows.append(Labelled(pair.prompt, pair.rejected, 1, source))
     return rows
+
+
+def _answered(rows: Sequence[Row], made: Made, seed: int) -> list[Row]:
+    """A language model's answer to a harmless prompt is better than a refusal of it."""
+    chooser = _chooser(f"{seed}:answered")
+    return [
+        Pair(row.prompt, row.response, refusal_text(chooser), f"{row.source}_pairs", half="safe")
+        for row in rows
+        if isinstance(row, Labelled) and row.response is not None and row.source in made.answer_sources
+    ]
 
 
 def _over_refusals(rows: Sequence[Row], seed: int) -> list[Row]:

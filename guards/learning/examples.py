@@ -53,7 +53,9 @@ class HeadCorpus:
         return {row.source for row in self.labelled} | {row.source for row in self.pairs}
 
 
-def head_corpora(corpus: Corpus, recipe: Recipe, anchor: Sequence[Labelled]) -> tuple[list[HeadCorpus], dict[Kind, TextTable]]:
+def head_corpora(
+    corpus: Corpus, recipe: Recipe, anchor: Sequence[Labelled]
+) -> tuple[list[HeadCorpus], dict[Kind, TextTable]]:
     """All heads of the recipe over shared tables of texts. Raises InvalidInput when a head finds nothing to learn."""
     tables: dict[Kind, TextTable] = {kind: TextTable() for kind in KINDS}
     heads = []
@@ -131,7 +133,7 @@ def balanced_weights(rows: Sequence[Labelled], weights: Mapping[str, float]) -> 
         members = np.flatnonzero(labels == label)
         if len(members) == 0:
             raise InvalidInput("calibration needs safe and unsafe rows among those held out")
-        result[members] = 0.5 * group_weights([rows[member].source for member in members], weights)
+        result[members] = 0.5 * group_weights([rows[int(member)].source for member in members], weights)
     return result
 
 

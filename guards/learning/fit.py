@@ -1,6 +1,6 @@
 """Fit the adapter and every head together: cross-entropy for labels, Bradley-Terry (1952) for pairs.
 
-One step takes one batch of each kind of example, so that every head pulls on the shared layers in every step.
+One step takes batches of several kinds of example, so that every head pulls on the shared layers throughout.
 Departures from plain Bradley-Terry: a margin by source, and smoothing, which takes a share of pairs (and of labels)
 to be wrong (Wang 2024, arXiv:2401.06080). Members of an ensemble share the adapter and learn side by side.
 """
@@ -23,6 +23,7 @@ from guards.learning.recipe import HeadRecipe, Recipe
 from guards.learning.sampling import Draw, batches
 from guards.learning.states import Ints, States
 from guards.rewards.adapter import adapter_tensors, attach
+from guards.rewards.manifest import Kind
 from guards.rewards.torch_model import RewardHead, feature_width, head_features, pool, through
 
 Floats32 = NDArray[np.float32]
@@ -83,10 +84,10 @@ class AdaptedNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Fitted:
-    """`watched[epoch][head]` are mean rewards of the watched texts after each epoch; `tensors` after the last."""
+    """After each epoch: mean rewards of the watched texts by head; and the weights, where they were asked for."""
 
     watched: list[dict[str, Floats32]]
-    tensors: dict[str, Tensor]
+    tensors: list[dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Fit:
 
     def __init__(
         self,
-        states: Mapping[str, States],  # by kind of input
+        states: Mapping[Kind, States],
         layers: nn.ModuleList,
         width: int,
         recipe: Recipe,
@@ -123,16 +124,14 @@ class Fit:
             job for name, head in recipe.heads.items() for job in self._jobs_of(name, head, examples[name], seed)
         ]
 
-    def run(self, epochs: int, watch: Mapping[str, Ints], step: Callable[[], None]) -> Fitted:
-        """Learn for `epochs` epochs; `watch` names texts of each head to score after each; `step` after each."""
+    def run(self, watch: Mapping[str, Ints], keep_weights: bool, step: Callable[[], None]) -> Fitted:
+        """Learn for all the recipe's epochs; `watch` has texts of each head to score after each; then `step`."""
         optimizer = self._optimizer()
-        # the rate falls as if all the epochs of the recipe were run, so that stopping early is the same road
         schedule: torch.optim.lr_scheduler.LambdaLR | None = None
-        watched = []
-        for _ in range(epochs):
+        watched, tensors = [], []
+        for _ in range(self._recipe.training.epochs):
             plan = self._plan()
-            if schedule is None:
-                schedule = self._schedule(optimizer, len(plan) * self._recipe.training.epochs)
+            schedule = schedule or self._schedule(optimizer, len(plan) * self._recipe.training.epochs)
             self.network.train()
             for batch in plan:
                 optimizer.zero_grad()
@@ -142,8 +141,10 @@ class Fit:
                 optimizer.step()
                 schedule.step()
             watched.append({head: self.score(head, texts).mean(-1) for head, texts in watch.items()})
+            if keep_weights:
+                tensors.append(self._tensors())
             step()
-        return Fitted(watched, self._tensors())
+        return Fitted(watched, tensors)
 
     def score(self, head: str, texts: Ints) -> Floats32:
         """Members' rewards [n, members] of texts: of each text the worst window's, as in serving."""
@@ -196,7 +197,7 @@ class Fit:
         smoothing = self._recipe.training.smoothing
         if job.pairs:
             rewards = self._first_windows(job, np.concatenate([examples.chosen[rows], examples.rejected[rows]]))
-            chosen, rejected = rewards.split(len(rows))
+            chosen, rejected = rewards[: len(rows)], rewards[len(rows) :]
             margins = torch.from_numpy(examples.margins[rows]).to(self._device).unsqueeze(-1)
             good = chosen - rejected - margins
         else:

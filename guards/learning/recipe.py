@@ -34,6 +34,7 @@ class Made(_Part):
     everyday: int = Field(default=150, ge=0)
     harmful_requests: int = Field(default=120, ge=0)
     pairs_per_source: int = Field(default=150, ge=0)
+    answer_sources: tuple[str, ...] = ()  # of responses to harmless prompts: each gets a refusal to be better than
     in_company_per_source: int = Field(default=0, ge=0)  # of each source and label: again, among ordinary sentences
 
 

@@ -33,7 +33,9 @@ class Draw:
 
     def _of_label(self, label: int, count: float) -> list[int]:
         members = {group: rows for group, rows in self.groups.items() if group[1] == label}
-        size = {group: self.weights.get(origin(group[0]), 1.0) * math.sqrt(len(rows)) for group, rows in members.items()}
+        size = {
+            group: self.weights.get(origin(group[0]), 1.0) * math.sqrt(len(rows)) for group, rows in members.items()
+        }
         total = sum(size.values())
         drawn: list[int] = []
         for group, rows in sorted(members.items()):

@@ -147,7 +147,9 @@ class StateCache:
         with torch.inference_mode(), torch.autocast(self._device.type, dtype=torch.bfloat16):
             for rows in batches_by_length(sequences, _BATCH_TOKENS):
                 batch = pad([sequences[row] for row in rows])
-                ids, mask = (torch.from_numpy(part).to(self._device) for part in (batch.input_ids, batch.attention_mask))
+                ids, mask = (
+                    torch.from_numpy(part).to(self._device) for part in (batch.input_ids, batch.attention_mask)
+                )
                 states = lower_states(model, ids, mask, self._layers).half().cpu().numpy()
                 for at, row in enumerate(rows):
                     n = len(sequences[row])

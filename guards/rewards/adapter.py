@@ -62,7 +62,9 @@ def fold(layers: nn.ModuleList, spec: AdapterSpec, tensors: Mapping[str, Tensor]
                 a, b = tensors[f"{PREFIX}{name}.a"], tensors[f"{PREFIX}{name}.b"]
                 linear.weight += (spec.alpha / spec.rank) * (b.to(linear.weight) @ a.to(linear.weight))
             except (KeyError, RuntimeError) as error:
-                raise ModelError(f"the adapter does not fit {name} of the encoder; reinstall the reward model") from error
+                raise ModelError(
+                    f"the adapter does not fit {name} of the encoder; reinstall the reward model"
+                ) from error
             expected += 2
     if expected != sum(name.startswith(PREFIX) for name in tensors):
         raise ModelError("the adapter is for other layers than its manifest says; reinstall the reward model")

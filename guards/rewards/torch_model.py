@@ -159,7 +159,7 @@ def load_heads(manifest: Manifest, tensors: Mapping[str, Tensor], file: Path) ->
 
 def upper_layers(encoder: PreTrainedModel, first: int) -> nn.ModuleList:
     """The encoder's layers from `first` up, shared with the encoder."""
-    layers = encoder.encoder.layer
+    layers: nn.ModuleList = encoder.get_submodule("encoder.layer")  # type: ignore[assignment]
     if first >= len(layers):
         raise ModelError(f"the encoder has {len(layers)} layers, and the adapter begins at layer {first}")
     return nn.ModuleList(layers[first:])
@@ -167,8 +167,8 @@ def upper_layers(encoder: PreTrainedModel, first: int) -> nn.ModuleList:
 
 def lower_states(encoder: PreTrainedModel, ids: Tensor, mask: Tensor, layers: int) -> Tensor:
     """Hidden states [B, T, D] after the lowest `layers` layers."""
-    hidden: Tensor = encoder.embeddings(input_ids=ids)
-    return through(encoder.encoder.layer[:layers], hidden, mask)[-1] if layers else hidden
+    hidden: Tensor = encoder.get_submodule("embeddings")(input_ids=ids)
+    return through(upper_layers(encoder, 0)[:layers], hidden, mask)[-1] if layers else hidden
 
 
 def through(layers: nn.ModuleList, hidden: Tensor, mask: Tensor) -> list[Tensor]:

@@ -97,9 +97,7 @@ def test_an_adapter_changes_what_the_encoder_says(tiny: TinyModel, tmp_path: Pat
     manifest, _ = load_manifest(plain)
     tensors = {k: v for k, v in load_file(plain / HEADS_FILE).items() if not k.startswith("adapter.")}
     save_file(tensors, plain / HEADS_FILE)
-    save_manifest(
-        manifest.model_copy(update={"adapter": None, "heads_sha256": file_sha256(plain / HEADS_FILE)}), plain
-    )
+    save_manifest(manifest.model_copy(update={"adapter": None, "heads_sha256": file_sha256(plain / HEADS_FILE)}), plain)
     without = load_reward_model(plain, tiny.encoder_dir, "torch")
     assert not np.allclose(rewards(with_torch, ITEMS), rewards(without, ITEMS), atol=1e-3)
 
