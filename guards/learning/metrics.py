@@ -36,18 +36,29 @@ def wilson(successes: float, n: int) -> Measure:
 
 
 def auroc(scores: Floats, labels: Labels) -> Measure:
-    """Area under the ROC curve, ties count half; DeLong's interval (1988), ranks after Sun and Xu (2014)."""
+    """Area under the ROC curve, ties count half; DeLong's interval (1988)."""
+    by_bad, by_good = placements(scores, labels)
+    value = float(by_bad.mean())
+    half = _Z * float(np.sqrt(delong_variance(by_bad, by_good)))
+    return Measure(value, max(0.0, value - half), min(1.0, value + half))
+
+
+def placements(scores: Floats, labels: Labels) -> tuple[Floats, Floats]:
+    """Of every unsafe row the share of safe rows below it, and of every safe row the share of unsafe rows
+    above it; ties count half. AUROC is the mean of either. By ranks, after Sun and Xu (2014)."""
     bad, good = scores[labels == 1], scores[labels == 0]
     m, n = len(bad), len(good)
     if m == 0 or n == 0:
         raise ValueError("AUROC needs both classes")
     ranks = rankdata(np.concatenate([bad, good]))
-    value = float((ranks[:m].sum() - m * (m + 1) / 2) / (m * n))
-    by_bad = (ranks[:m] - rankdata(bad)) / n
-    by_good = 1.0 - (ranks[m:] - rankdata(good)) / m
-    variance = (by_bad.var(ddof=1) / m if m > 1 else 0.25) + (by_good.var(ddof=1) / n if n > 1 else 0.25)
-    half = _Z * float(np.sqrt(variance))
-    return Measure(value, max(0.0, value - half), min(1.0, value + half))
+    return (ranks[:m] - rankdata(bad)) / n, 1.0 - (ranks[m:] - rankdata(good)) / m
+
+
+def delong_variance(by_bad: Floats, by_good: Floats) -> float:
+    """Of AUROC; a class of one row tells nothing of its spread, so it counts as the widest."""
+    of_bad = by_bad.var(ddof=1) / len(by_bad) if len(by_bad) > 1 else 0.25
+    of_good = by_good.var(ddof=1) / len(by_good) if len(by_good) > 1 else 0.25
+    return float(of_bad + of_good)
 
 
 def f1(flagged: Labels, labels: Labels, seed: int = 0) -> Measure:
