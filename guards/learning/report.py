@@ -23,6 +23,7 @@ _TEMPLATE = "report.html.j2"
 
 @dataclass(frozen=True)
 class Report:
+    scores: HeldOutScores
     suite: Suite
     gates: tuple[GateResult, ...]
 
@@ -32,7 +33,7 @@ class Report:
 
 
 def measure(scores: HeldOutScores, gates: Sequence[Gate]) -> Report:
-    return Report(measure_suite(scores), check_gates(gates, scores))
+    return Report(scores, measure_suite(scores), check_gates(gates, scores))
 
 
 def as_json(report: Report) -> str:
@@ -50,10 +51,24 @@ def as_json(report: Report) -> str:
     return json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def as_html(report: Report, scores: HeldOutScores) -> str:
+def summary(report: Report) -> str:
+    """The gates as lines for a terminal."""
+    return "\n".join(_summary_line(result) for result in report.gates)
+
+
+def _summary_line(result: GateResult) -> str:
+    verdict = "pass" if result.passed else "FAIL"
+    start = f"{verdict}  {result.gate.name:42} {result.gate.metric:20} {result.gate.limit}"
+    if result.estimate is None:
+        return f"{start:76} no held-out rows"
+    e = result.estimate
+    return f"{start:76} {e.value:.3f} [{e.low:.3f}, {e.high:.3f}]  seeds {e.least:.3f} to {e.most:.3f}  n={e.n}"
+
+
+def as_html(report: Report) -> str:
     """One file with its pictures in it. Names are escaped; the same scores give the same bytes."""
     template = _environment().get_template(_TEMPLATE)
-    heads = [_Section(head, _pictures(head, scores)) for head in report.suite.heads]
+    heads = [_Section(head, _pictures(head, report.scores)) for head in report.suite.heads]
     html: str = template.render(suite=report.suite, gates=report.gates, failed=report.failed, heads=heads)
     return html
 
