@@ -19,7 +19,7 @@ SUITE = "evaluate suite"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when done, 2 for a fault of input or configuration, 3 for a failed gate, 1 for anything else that stopped it."""
+    """0 when done, 2 for a fault of input or configuration, 3 for a failed gate, 1 for anything else that stops it."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:2] == SUITE.split():
         words[:2] = [SUITE]  # a command of two words beside `evaluate FILE`; a file of that name is ./suite

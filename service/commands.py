@@ -16,6 +16,7 @@ from guards.types import Candidate, Message, Role, Stage, TextPart
 from service.config import NoBackend, Settings, TransformersSettings, load_settings
 
 if TYPE_CHECKING:
+    from guards.learning.evaluate import MeasureFields
     from guards.learning.heldout import HeldOutScores
 
 CHECK_TIMEOUT_S = 60.0
@@ -94,9 +95,17 @@ def evaluate(options: Namespace) -> int:
         print(json.dumps(report))
         return 0
     print(f"{report['file']}: {report['n']} rows, head {report['head']}")
-    for name, figure in report["metrics"].items():
-        print(f"  {name:20} {figure['value']:.3f}  [{figure['low']:.3f}, {figure['high']:.3f}]")
+    _print_metrics(report["metrics"])
+    for name, category in report.get("categories", {}).items():
+        print(f"category {name}: {category['n']} rows")
+        _print_metrics(category["metrics"])
     return 0
+
+
+def _print_metrics(metrics: Mapping[str, MeasureFields]) -> None:
+    for name, figure in metrics.items():
+        interval = f"[{figure['low']:.3f}, {figure['high']:.3f}]"
+        print(f"  {name:20} {figure['value']:6.3f}  {interval:16}  n={figure['n']}")
 
 
 def evaluate_suite(options: Namespace) -> int:
@@ -113,7 +122,7 @@ def evaluate_suite(options: Namespace) -> int:
     print(summary(report))
     if not options.gate or not report.failed:
         return 0
-    print(f"wardgate: gates that fail: {', '.join(result.gate.name for result in report.failed)}", file=sys.stderr)
+    print(f"wardgate: gates that fail: {'; '.join(result.gate.name for result in report.failed)}", file=sys.stderr)
     return 3
 
 

@@ -4,7 +4,9 @@ Three shapes, told apart by their fields:
   pair      {messages, chosen, rejected}
   response  {messages, response, label}    label 1 = unsafe
   prompt    {prompt | text, label}         label 1 = risky
-`source` is optional; without it a row belongs to its file. Other fields are ignored.
+`source` is optional; without it a row belongs to its file. So are `category` (or `kind`), by which figures are told
+apart, and of a pair `half`: "safe" where an answer should beat a refusal, "unsafe" where the refusal should win.
+Other fields are ignored.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ class Labelled:
     response: str | None
     label: int
     source: str
+    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Pair:
     chosen: str
     rejected: str
     source: str
+    category: str = ""
+    half: str = ""  # "safe", "unsafe", or empty for an ordinary preference or one that does not say
 
 
 Row = Labelled | Pair
@@ -86,12 +91,16 @@ def _row(fields: object, source: str) -> Row:
     if not isinstance(fields, dict):
         raise _BadRowError("not a JSON object")
     source = _text(fields, "source") if "source" in fields else source
+    category = _category(fields)
     if "chosen" in fields:
-        return Pair(new_turns(fields.get("messages")), _text(fields, "chosen"), _text(fields, "rejected"), source)
+        answers = _text(fields, "chosen"), _text(fields, "rejected")
+        return Pair(new_turns(fields.get("messages")), *answers, source, category, _half(fields))
     if "response" in fields:
-        return Labelled(new_turns(fields.get("messages")), _text(fields, "response"), _label(fields), source)
+        prompt, response = new_turns(fields.get("messages")), _text(fields, "response")
+        return Labelled(prompt, response, _label(fields), source, category)
     if "prompt" in fields or "text" in fields:
-        return Labelled(_text(fields, "prompt" if "prompt" in fields else "text"), None, _label(fields), source)
+        prompt = _text(fields, "prompt" if "prompt" in fields else "text")
+        return Labelled(prompt, None, _label(fields), source, category)
     raise _BadRowError('needs "chosen" and "rejected", or "response", or "prompt" or "text"')
 
 
@@ -123,3 +132,15 @@ def _label(fields: dict[str, Any]) -> int:
     if value not in (0, 1):
         raise _BadRowError('"label" must be 0 or 1')
     return int(value)
+
+
+def _category(fields: dict[str, Any]) -> str:
+    """Empty where there is none, or one that is no name: a category only sorts figures."""
+    return next((fields[name] for name in ("category", "kind") if isinstance(fields.get(name), str)), "")
+
+
+def _half(fields: dict[str, Any]) -> str:
+    value = fields.get("half") or ""
+    if value not in ("", "safe", "unsafe"):
+        raise _BadRowError('"half" must be "safe" or "unsafe"')
+    return str(value)

@@ -134,7 +134,14 @@ def test_labels_and_pairs_are_evaluated_by_their_own_measures(
     folder = trained[0].parent
     by_label = evaluate_file(model, folder / "prompts.jsonl", "request_risk", 0.5)
     by_pair = evaluate_file(model, folder / "pairs.jsonl", "response_reward")
-    assert set(by_label["metrics"]) == {"auroc", "f1", "recall", "false_positive_rate"}
+    assert set(by_label["metrics"]) == {
+        "auroc",
+        "f1",
+        "recall",
+        "false_positive_rate",
+        "ece",
+        "length_correlation",
+    }
     assert by_label["metrics"]["auroc"]["value"] > 0.9
     assert by_label["n"] == 24
     assert set(by_pair["metrics"]) == {"accuracy"}
