@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from guards.errors import ConfigError, InvalidInput, UnknownName
-from guards.rewards.guard import RewardGuard
 from guards.types import Candidate, Message, Role, Stage, TextPart
 from service.config import NoBackend, Settings, TransformersSettings, load_settings
 
@@ -151,17 +150,14 @@ def _scores(options: Namespace) -> HeldOutScores:
 
 def default_threshold(settings: Settings, stages: Mapping[str, Stage], head: str) -> float:
     """The risk from which the default policy withholds by `head`; 0.5 when it does not use the head."""
+    from guards.policy import withholding_risk
     from service.policies import PolicyStore
 
     chosen = settings.policies
     store = PolicyStore(chosen.directory, chosen.default, chosen.routes, stages, lambda policies, ok: None)
     store.load()
-    policy = store.select("", "")
-    for member in (*policy.guards(Stage.REQUEST), *policy.guards(Stage.RESPONSE)):
-        guard = member.guard
-        if isinstance(guard, RewardGuard) and guard.head == head:
-            return min(risk for action, risk in guard.rungs if action.withholds)
-    return 0.5
+    risk = withholding_risk(store.select("", ""), head)
+    return 0.5 if risk is None else risk
 
 
 def train_reward(options: Namespace) -> int:
