@@ -157,6 +157,15 @@ class Policy:
         return self.safe_messages.get(locale) or self.safe_messages.get(language) or self.safe_messages["en"]
 
 
+def withholding_risk(policy: Policy, head: str) -> float | None:
+    """The risk from which the policy withholds by `head`, of its first guard that does; None when none does."""
+    for member in (*policy.request, *policy.response):
+        guard = member.guard
+        if isinstance(guard, RewardGuard) and guard.head == head:
+            return min((risk for action, risk in guard.rungs if action.withholds), default=None)
+    return None
+
+
 def load_policy(path: Path, heads: Mapping[str, Stage]) -> Policy:
     """Reads, validates and builds the policy in `path`.
 

@@ -15,10 +15,15 @@ from service import commands
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 Group: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+SUITE = "evaluate suite"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when done, 2 for a fault of input or configuration, 1 for anything else that stopped it."""
-    options = _parser().parse_args(arguments)
+    """0 when done, 2 for a fault of input or configuration, 3 for a failed gate, 1 for anything else that stops it."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:2] == SUITE.split():
+        words[:2] = [SUITE]  # a command of two words beside `evaluate FILE`; a file of that name is ./suite
+    options = _parser().parse_args(words)
     run: Command = options.run
     try:
         return run(options)
@@ -63,6 +68,17 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("file", type=Path, help=".jsonl or .jsonl.gz; the row shapes are in docs/reward-model.md")
     evaluate.add_argument("--head", required=True, metavar="NAME")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+
+    suite = add(groups, SUITE, commands.evaluate_suite, "Measure a recipe's heads on sources they never saw.")
+    suite.add_argument("--recipe", type=Path, default=Path("recipes/reward.yaml"), metavar="FILE")
+    suite.add_argument("--seeds", type=int, default=3, metavar="N", help="how many models to train and measure")
+    suite.add_argument(
+        "--scores", type=Path, metavar="FILE", help="held-out scores: read where it exists, else kept there"
+    )
+    suite.add_argument("--out", type=Path, metavar="FILE", help="where the HTML report goes")
+    suite.add_argument("--json", type=Path, metavar="FILE", help="where every figure goes as JSON")
+    suite.add_argument("--gate-file", type=Path, metavar="FILE", help="goals of your own; guards/learning/gates.yaml")
+    suite.add_argument("--gate", action="store_true", help="exit with 3 where a gate fails")
 
     train = _group(groups, "train", "Train heads.")
     reward = add(train, "reward", commands.train_reward, "Train reward heads from a recipe.")

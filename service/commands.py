@@ -8,12 +8,15 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from guards.errors import ConfigError, UnknownName
-from guards.rewards.guard import RewardGuard
+from guards.errors import ConfigError, InvalidInput, UnknownName
 from guards.types import Candidate, Message, Role, Stage, TextPart
 from service.config import NoBackend, Settings, TransformersSettings, load_settings
+
+if TYPE_CHECKING:
+    from guards.learning.evaluate import MeasureFields
+    from guards.learning.heldout import HeldOutScores
 
 CHECK_TIMEOUT_S = 60.0
 
@@ -91,24 +94,70 @@ def evaluate(options: Namespace) -> int:
         print(json.dumps(report))
         return 0
     print(f"{report['file']}: {report['n']} rows, head {report['head']}")
-    for name, figure in report["metrics"].items():
-        print(f"  {name:20} {figure['value']:.3f}  [{figure['low']:.3f}, {figure['high']:.3f}]")
+    _print_metrics(report["metrics"])
+    for name, category in report.get("categories", {}).items():
+        print(f"category {name}: {category['n']} rows")
+        _print_metrics(category["metrics"])
     return 0
+
+
+def _print_metrics(metrics: Mapping[str, MeasureFields]) -> None:
+    for name, figure in metrics.items():
+        interval = f"[{figure['low']:.3f}, {figure['high']:.3f}]"
+        print(f"  {name:20} {figure['value']:6.3f}  {interval:16}  n={figure['n']}")
+
+
+def evaluate_suite(options: Namespace) -> int:
+    """Held-out scores, from their file or by training, as a report; with --gate a failed goal is exit code 3."""
+    from guards.learning.gates import GATES, load_gates
+    from guards.learning.report import as_html, as_json, measure, summary
+
+    gates = load_gates(options.gate_file or GATES)
+    report = measure(_scores(options), gates)
+    for path, write in ((options.json, as_json), (options.out, as_html)):
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(write(report), encoding="utf-8")
+    print(summary(report))
+    if not options.gate or not report.failed:
+        return 0
+    print(f"wardgate: gates that fail: {'; '.join(result.gate.name for result in report.failed)}", file=sys.stderr)
+    return 3
+
+
+def _scores(options: Namespace) -> HeldOutScores:
+    from guards.learning.heldout import load_scores, save_scores
+    from service.models import ModelCache
+    from service.progress import ProgressBars
+
+    if options.scores and options.scores.exists():
+        return load_scores(options.scores)
+    if options.seeds < 1:
+        raise InvalidInput("--seeds takes 1 or more")
+    try:
+        from guards.learning.train import held_out_scores  # type: ignore[attr-defined]
+    except ImportError as error:
+        raise ConfigError("this build cannot make held-out scores; name a file of them with --scores") from error
+    settings = load_settings(options.config)
+    encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
+    cache = settings.model_cache.parent / "features"
+    scores: HeldOutScores = held_out_scores(options.recipe, encoder, cache, options.seeds, ProgressBars())
+    if options.scores:
+        options.scores.parent.mkdir(parents=True, exist_ok=True)
+        save_scores(scores, options.scores)
+    return scores
 
 
 def default_threshold(settings: Settings, stages: Mapping[str, Stage], head: str) -> float:
     """The risk from which the default policy withholds by `head`; 0.5 when it does not use the head."""
+    from guards.policy import withholding_risk
     from service.policies import PolicyStore
 
     chosen = settings.policies
     store = PolicyStore(chosen.directory, chosen.default, chosen.routes, stages, lambda policies, ok: None)
     store.load()
-    policy = store.select("", "")
-    for member in (*policy.guards(Stage.REQUEST), *policy.guards(Stage.RESPONSE)):
-        guard = member.guard
-        if isinstance(guard, RewardGuard) and guard.head == head:
-            return min(risk for action, risk in guard.rungs if action.withholds)
-    return 0.5
+    risk = withholding_risk(store.select("", ""), head)
+    return 0.5 if risk is None else risk
 
 
 def train_reward(options: Namespace) -> int:

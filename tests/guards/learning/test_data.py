@@ -53,6 +53,21 @@ def test_the_three_shapes_are_told_apart_by_their_fields(tmp_path: Path, name: s
     )
 
 
+def test_a_rows_category_and_a_pairs_half_are_read_where_they_are_given(tmp_path: Path) -> None:
+    pair = {"messages": TURNS, "chosen": "because", "rejected": "no"}
+    path = write(
+        tmp_path / "rows.jsonl",
+        {"prompt": "hi", "label": 0, "category": "chat", "kind": "benign"},
+        {"prompt": "ho", "label": 0, "kind": "benign"},
+        {"prompt": "he", "label": 0, "category": 7},
+        {**pair, "half": "safe"},
+        {**pair, "half": None},
+    )
+    rows = read_rows(path)
+    assert [row.category for row in rows] == ["chat", "benign", "", "", ""]
+    assert [row.half for row in rows if isinstance(row, Pair)] == ["safe", ""]
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
@@ -64,6 +79,7 @@ def test_the_three_shapes_are_told_apart_by_their_fields(tmp_path: Path, name: s
         ({"messages": [], "response": "secret", "label": 0}, "messages"),
         ({"messages": ["secret"], "response": "secret", "label": 0}, "messages"),
         ({"messages": TURNS, "chosen": "secret"}, "rejected"),
+        ({"messages": TURNS, "chosen": "a", "rejected": "b", "half": "secret"}, "half"),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line_without_its_text(tmp_path: Path, line: object, complaint: str) -> None:

@@ -150,11 +150,53 @@ def test_labels_and_pairs_are_evaluated_by_their_own_measures(
     folder = trained[0].parent
     by_label = evaluate_file(model, folder / "prompts.jsonl", "request_risk", 0.5)
     by_pair = evaluate_file(model, folder / "pairs.jsonl", "response_reward")
-    assert set(by_label["metrics"]) == {"auroc", "f1", "recall", "false_positive_rate"}
+    assert set(by_label["metrics"]) == {
+        "auroc",
+        "f1",
+        "recall",
+        "false_positive_rate",
+        "ece",
+        "length_correlation",
+    }
     assert by_label["metrics"]["auroc"]["value"] > 0.9
     assert by_label["n"] == 24
     assert set(by_pair["metrics"]) == {"accuracy"}
     json.dumps(by_label)
+
+
+def test_rows_with_a_category_are_also_measured_by_category(model: RewardModel, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [
+        {"prompt": text, "label": label, "category": f"class {label}"}
+        for label in (0, 1)
+        for text in (GOOD, BAD)[label]
+    ]
+    path.write_text("\n".join(json.dumps(row) for row in [*rows, {"prompt": "read", "label": 0}]))
+    report = evaluate_file(model, path, "request_risk", 0.5)
+    assert set(report["categories"]) == {"class 0", "class 1"}
+    assert report["categories"]["class 1"]["n"] == 3
+    assert set(report["categories"]["class 1"]["metrics"]) == {"f1", "recall"}
+    assert report["metrics"]["false_positive_rate"]["n"] == 4
+
+
+def test_the_halves_of_refusal_pairs_are_told_apart_by_their_rows_or_their_words(
+    model: RewardModel, tmp_path: Path
+) -> None:
+    refusal = "I can't help with that."
+    pairs: list[dict[str, object]] = [
+        {"chosen": "sing a song", "rejected": refusal},
+        {"chosen": refusal, "rejected": "zap it all"},
+        {"chosen": "bake a cake", "rejected": "zap a man", "half": "unsafe"},
+        {"chosen": "bake a cake", "rejected": "zap a man"},
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(json.dumps({"messages": turns("do it"), **pair}) for pair in pairs))
+    metrics = evaluate_file(model, path, "response_reward")["metrics"]
+    assert {name: figure["n"] for name, figure in metrics.items()} == {
+        "accuracy": 4,
+        "accuracy_safe": 1,
+        "accuracy_unsafe": 2,
+    }
 
 
 def test_a_measure_that_needs_the_missing_class_is_left_out(model: RewardModel, tmp_path: Path) -> None:
