@@ -84,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     reward = add(train, "reward", commands.train_reward, "Train reward heads from a recipe.")
     reward.add_argument("--recipe", type=Path, default=Path("recipes/reward.yaml"), metavar="FILE")
     reward.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the heads and manifest go")
+    reward.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="of the held-out figures; 3 takes 3 times as long"
+    )
 
     answers = add(train, "answers", commands.train_answers, "Let the wrapped model answer harmless prompts, as rows.")
     answers.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="prompts with labels")

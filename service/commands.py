@@ -8,6 +8,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guards.errors import ConfigError, InvalidInput, UnknownName
@@ -127,6 +128,7 @@ def evaluate_suite(options: Namespace) -> int:
 
 def _scores(options: Namespace) -> HeldOutScores:
     from guards.learning.heldout import load_scores, save_scores
+    from guards.learning.train import held_out_scores
     from service.models import ModelCache
     from service.progress import ProgressBars
 
@@ -134,14 +136,9 @@ def _scores(options: Namespace) -> HeldOutScores:
         return load_scores(options.scores)
     if options.seeds < 1:
         raise InvalidInput("--seeds takes 1 or more")
-    try:
-        from guards.learning.train import held_out_scores  # type: ignore[attr-defined]
-    except ImportError as error:
-        raise ConfigError("this build cannot make held-out scores; name a file of them with --scores") from error
     settings = load_settings(options.config)
     encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
-    cache = settings.model_cache.parent / "features"
-    scores: HeldOutScores = held_out_scores(options.recipe, encoder, cache, options.seeds, ProgressBars())
+    scores = held_out_scores(options.recipe, encoder, _training_cache(settings), options.seeds, ProgressBars())
     if options.scores:
         options.scores.parent.mkdir(parents=True, exist_ok=True)
         save_scores(scores, options.scores)
@@ -167,13 +164,19 @@ def train_reward(options: Namespace) -> int:
 
     settings = load_settings(options.config)
     encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
-    manifest = train(options.recipe, options.out, encoder, ProgressBars(), settings.model_cache.parent / "features")
+    cache = _training_cache(settings)
+    manifest = train(options.recipe, options.out, encoder, cache, options.seeds, ProgressBars())
     for head in manifest.heads:
         for figure in head.held_out:
             interval = f"[{figure.low:.3f}, {figure.high:.3f}]"
             print(f"{head.name:16} {figure.source:28} {figure.metric:20} {figure.value:.3f} {interval}  n={figure.n}")
     print(f"wrote {options.out}; use it with scoring.artefact, after `wardgate models pull`")
     return 0
+
+
+def _training_cache(settings: Settings) -> Path:
+    """Where states and finished fits are kept, so that a run that was stopped goes on where it was."""
+    return settings.model_cache.parent / "training"
 
 
 def train_answers(options: Namespace) -> int:

@@ -197,8 +197,15 @@ def _by_question(rows: Sequence[Row], seed: int) -> list[Row]:
     for row in rows:
         if isinstance(row, Labelled) and row.response is not None and row.label == 0:
             safe.setdefault((row.source, row.prompt), []).append(row.response)
+    half = {"resp_gptfuzz_train": "unsafe"}  # its questions ask for harm, and its safe replies are refusals
     return [
-        Pair(row.prompt, chooser.choice(safe[row.source, row.prompt]), row.response, _paired(row.source))
+        Pair(
+            row.prompt,
+            chooser.choice(safe[row.source, row.prompt]),
+            row.response,
+            _paired(row.source),
+            half=half.get(row.source, ""),
+        )
         for row in rows
         if isinstance(row, Labelled)
         and row.response is not None

@@ -54,8 +54,9 @@ def cross_fitted(workshop: Workshop, seed: int) -> dict[str, HeldOut]:
 
 def best_epochs(workshop: Workshop, held_out: Mapping[str, HeldOut]) -> int:
     """After how many epochs the training loss of held-out rows, summed over heads, is smallest."""
-    losses = sum(_losses(head, held_out[head.name], workshop.recipe) for head in workshop.heads)
-    return int(np.argmin(losses)) + 1
+    losses = np.sum([_losses(head, held_out[head.name], workshop.recipe) for head in workshop.heads], axis=0)
+    before = workshop.recipe.training.first_epoch - 1
+    return int(np.argmin(losses[before:])) + 1 + before
 
 
 def calibrate(head: HeadCorpus, held_out: HeldOut, epochs: int, recipe: Recipe) -> tuple[Calibration, Floats]:
@@ -93,6 +94,8 @@ def _anchored_by_text(workshop: Workshop, task: Task) -> dict[str, NDArray[np.fl
         on_anchor = np.isin(texts, head.anchors)
         by_text = np.full((len(fitted.watched), int(texts.max()) + 1), np.nan, dtype=np.float32)
         for epoch, by_head in enumerate(fitted.watched):
+            if not by_head:  # before the first epoch that may be chosen
+                continue
             values = by_head[head.name]
             by_text[epoch, texts] = anchored(values, values[on_anchor])[0]
         result[head.name] = by_text

@@ -12,6 +12,7 @@ from guards.errors import InvalidInput
 from guards.learning.corpus import Corpus
 from guards.learning.data import Labelled, Pair
 from guards.learning.fit import Examples
+from guards.learning.heldout import HALVES
 from guards.learning.recipe import HeadRecipe, Recipe, origin
 from guards.learning.states import Ints, TextKey
 from guards.rewards.manifest import Kind
@@ -112,7 +113,7 @@ def without(corpus: HeadCorpus, held_out: Collection[str], margins: Mapping[str,
         label_groups.setdefault((corpus.labelled[row].source, corpus.labelled[row].label), []).append(at)
     pair_groups: dict[tuple[str, int], list[int]] = {}
     for at, row in enumerate(pair_rows):
-        pair_groups.setdefault((corpus.pairs[row].source, 0), []).append(at)
+        pair_groups.setdefault((corpus.pairs[row].source, HALVES.index(corpus.pairs[row].half)), []).append(at)
     margin = [margins.get(origin(corpus.pairs[row].source), 0.0) for row in pair_rows]
     return Examples(
         texts=corpus.labelled_texts[rows],

@@ -42,7 +42,7 @@ class Examples:
     chosen: Ints  # [m]
     rejected: Ints  # [m]
     margins: Floats32  # [m], in reward
-    pair_groups: Mapping[tuple[str, int], Sequence[int]]  # (source, 0) -> rows
+    pair_groups: Mapping[tuple[str, int], Sequence[int]]  # (source, number of its half) -> rows
 
 
 class AdaptedNetwork(nn.Module):
@@ -84,7 +84,10 @@ class AdaptedNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Fitted:
-    """After each epoch: mean rewards of the watched texts by head; and the weights, where they were asked for."""
+    """After each epoch: mean rewards of the watched texts by head, and the weights, where they were asked for.
+
+    Nothing was watched before the recipe's `first_epoch`.
+    """
 
     watched: list[dict[str, Floats32]]
     tensors: list[dict[str, Tensor]]
@@ -129,7 +132,7 @@ class Fit:
         optimizer = self._optimizer()
         schedule: torch.optim.lr_scheduler.LambdaLR | None = None
         watched, tensors = [], []
-        for _ in range(self._recipe.training.epochs):
+        for epoch in range(self._recipe.training.epochs):
             plan = self._plan()
             schedule = schedule or self._schedule(optimizer, len(plan) * self._recipe.training.epochs)
             self.network.train()
@@ -140,7 +143,8 @@ class Fit:
                 nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
                 optimizer.step()
                 schedule.step()
-            watched.append({head: self.score(head, texts).mean(-1) for head, texts in watch.items()})
+            late = epoch + 1 >= self._recipe.training.first_epoch
+            watched.append({head: self.score(head, texts).mean(-1) for head, texts in watch.items()} if late else {})
             if keep_weights:
                 tensors.append(self._tensors())
             step()
@@ -177,7 +181,7 @@ class Fit:
         """An epoch's steps: each has batches of several jobs."""
         queue = [(job, rows) for job in self._jobs for rows in self._batches(job)]
         self._order.shuffle(queue)
-        together = len(self._jobs)
+        together = self._recipe.training.batches_a_step
         return [queue[at : at + together] for at in range(0, len(queue), together)]
 
     def _batches(self, job: _Job) -> list[list[int]]:

@@ -96,7 +96,9 @@ class Training(_Part):
     """How the adapter and the heads learn, together."""
 
     epochs: int = Field(default=4, ge=1)  # at most; the held-out folds choose when to stop
-    batch_tokens: int = Field(default=4096, ge=64)  # padded tokens of one step
+    first_epoch: int = Field(default=1, ge=1)  # earliest that they may choose; scoring them costs half an epoch
+    batch_tokens: int = Field(default=2048, ge=64)  # padded tokens of one batch
+    batches_a_step: int = Field(default=2, ge=1)  # whose gradients are added up
     learning_rate: float = Field(default=5e-4, gt=0)  # of the adapter
     head_learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
@@ -106,6 +108,12 @@ class Training(_Part):
     dropout: float = Field(default=0.2, ge=0, lt=1)
     smoothing: float = Field(default=0.05, ge=0, lt=0.5)  # share of labels and pairs taken to be wrong
     margins: dict[str, float] = {}  # by source of pairs: how much better the chosen one must be, in reward
+
+    @model_validator(mode="after")
+    def _can_stop(self) -> Training:
+        if self.first_epoch > self.epochs:
+            raise ValueError("first_epoch must not be after the last of the epochs")
+        return self
 
 
 class Recipe(_Part):

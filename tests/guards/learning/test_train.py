@@ -104,7 +104,7 @@ def quiet(what: str, done: int, total: int) -> None:
 def trained(encoder_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
     folder = tmp_path_factory.mktemp("training")
     out = folder / "out"
-    return out, train_reward(write_recipe(folder, encoder_dir), out, encoder_dir, quiet, folder / "cache")
+    return out, train_reward(write_recipe(folder, encoder_dir), out, encoder_dir, folder / "cache", 1, quiet)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def model(trained: tuple[Path, Manifest], encoder_dir: Path) -> RewardModel:
 def test_the_same_recipe_gives_the_same_bytes(
     trained: tuple[Path, Manifest], encoder_dir: Path, tmp_path: Path
 ) -> None:
-    train_reward(write_recipe(tmp_path, encoder_dir), tmp_path / "out", encoder_dir, quiet, tmp_path / "cache")
+    train_reward(write_recipe(tmp_path, encoder_dir), tmp_path / "out", encoder_dir, tmp_path / "cache", 1, quiet)
     for name in ("heads.safetensors", "manifest.json"):
         assert (tmp_path / "out" / name).read_bytes() == (trained[0] / name).read_bytes()
 
@@ -140,7 +140,7 @@ def test_the_manifest_tells_what_it_was_trained_on_and_how_good_it_is(trained: t
     manifest = trained[1]
     assert {file.path for file in manifest.training} >= {"data/prompts.jsonl", "data/pairs.jsonl", "made"}
     figures = {(figure.source, figure.metric) for head in manifest.heads for figure in head.held_out}
-    assert {("fold0", "auroc"), ("labels", "auroc"), ("pairs", "accuracy")} <= figures
+    assert {("prompts_0", "auroc"), ("replies_1", "auroc"), ("pairs#1", "accuracy")} <= figures
     assert all(figure.low <= figure.value <= figure.high for head in manifest.heads for figure in head.held_out)
 
 
@@ -218,11 +218,11 @@ def test_a_source_in_no_fold_is_refused_before_training(encoder_dir: Path, tmp_p
     recipe = write_recipe(tmp_path, encoder_dir)
     recipe.write_text(recipe.read_text().replace("- prompts_1", "- prompts_9"))
     with pytest.raises(InvalidInput, match="prompts_1"):
-        train_reward(recipe, tmp_path / "out", encoder_dir, quiet, tmp_path / "cache")
+        train_reward(recipe, tmp_path / "out", encoder_dir, tmp_path / "cache", 1, quiet)
 
 
 def test_a_recipe_with_an_unknown_key_is_refused(encoder_dir: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, encoder_dir)
     recipe.write_text(recipe.read_text() + "surprise: 1\n")
     with pytest.raises(ConfigError, match="surprise"):
-        train_reward(recipe, tmp_path / "out", encoder_dir, quiet, tmp_path / "cache")
+        train_reward(recipe, tmp_path / "out", encoder_dir, tmp_path / "cache", 1, quiet)
