@@ -67,7 +67,7 @@ async def _check(settings: Settings, options: Namespace) -> Any:
             )
         )
     finally:
-        await app.batcher.close(0)
+        await app.rollout.close(0)
 
 
 def _word(action: int) -> str:
@@ -129,14 +129,16 @@ def train_reward(options: Namespace) -> int:
 
 def models_pull(options: Namespace) -> int:
     from service.models import ModelCache, pull_models
-    from service.reward_models import export_reward_model
+    from service.reward_models import configured_artefact, export_reward_model
+    from service.rollout.catalogue import read_catalogue
 
     settings = load_settings(options.config)
     names = options.names or _needed_models(settings)
     for path in pull_models(ModelCache(settings.model_cache), names, progress=not options.quiet):
         print(path)
     if not options.names or settings.scoring.encoder in options.names:
-        print(export_reward_model(settings).parent)
+        for artefact in read_catalogue(settings.rollout.directory, configured_artefact(settings)).artefacts.values():
+            print(export_reward_model(settings, artefact.folder).parent)
     return 0
 
 
