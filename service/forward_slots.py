@@ -17,8 +17,9 @@ _PATIENCE_S = 1.0  # of one that yields: under full load it gets a forward a sec
 class ForwardSlots:
     """Thread-safe."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, patience_s: float = _PATIENCE_S) -> None:
         self._slots = slots
+        self._patience_s = patience_s
         self._free = slots
         self._wanted = 0  # by those that do not yield
         self._changed = threading.Condition()
@@ -33,7 +34,7 @@ class ForwardSlots:
         with self._changed:
             if yields:
                 kept = min(1, self._slots - 1)
-                self._changed.wait_for(lambda: self._free > kept and not self._wanted, _PATIENCE_S)
+                self._changed.wait_for(lambda: self._free > kept and not self._wanted, self._patience_s)
             self._wanted += 1
             self._changed.wait_for(lambda: self._free > 0)
             self._wanted -= 1
