@@ -34,6 +34,8 @@ from wardgate import AsyncClient, WardgateError
 _TOKEN = "bench-admin-token-0123456789"
 _SECOND = "perturbed"
 _SHIFT = 0.05  # of the last bias, in reward logits
+_TIMEOUT_S = 120.0  # of a call, and
+_CHANGE_S = 290.0  # of a change: generous, for what counts is what fails for another reason
 _SERIES = ("wardgate_reward_model_info", "wardgate_rollout", "wardgate_scored_requests_total", "wardgate_shadow")
 
 
@@ -120,16 +122,16 @@ def _measure(folder: Path, clients: int, phase_s: float) -> dict[str, object]:
 
 
 async def _drive(process: ServerProcess, clients: int, phase_s: float) -> Load:
-    async with AsyncClient(process.address, token=_TOKEN, timeout=60) as client, asyncio.TaskGroup() as tasks:
+    async with AsyncClient(process.address, token=_TOKEN, timeout=_TIMEOUT_S) as client, asyncio.TaskGroup() as tasks:
         load = Load(client, mixed_texts(400))
         for _ in range(clients):
             tasks.create_task(load.run())
         try:
             for name, change in (
-                ("shadow", lambda: client.set_rollout(_SECOND, "shadow")),
-                ("canary 25 %", lambda: client.set_rollout(_SECOND, "canary", percent=25)),
-                ("promoted", lambda: client.set_rollout(_SECOND, "active")),
-                ("rolled back", client.roll_back),
+                ("shadow", lambda: client.set_rollout(_SECOND, "shadow", timeout=_CHANGE_S)),
+                ("canary 25 %", lambda: client.set_rollout(_SECOND, "canary", percent=25, timeout=_CHANGE_S)),
+                ("promoted", lambda: client.set_rollout(_SECOND, "active", timeout=_CHANGE_S)),
+                ("rolled back", lambda: client.roll_back(timeout=_CHANGE_S)),
             ):
                 await asyncio.sleep(phase_s)
                 await load.change(name, change)

@@ -47,7 +47,7 @@ class RolloutChanges:
         self._one_changes = asyncio.Lock()
         self._tell()
 
-    async def list(self) -> RolloutView:
+    async def overview(self) -> RolloutView:
         catalogue = (await self._catalogue()).joined(self._in_memory())
         versions = tuple(self._view(artefact) for artefact in catalogue.artefacts.values())
         return RolloutView(versions, catalogue.damaged, self._rollout.standing.state.history)

@@ -47,7 +47,7 @@ class RewardModelServicer:
 
     async def list_reward_models(self, raw: bytes, _: float) -> models.ListRewardModelsResponse:
         parse(models.ListRewardModelsRequest, raw, self._max_message_bytes)
-        view = await self._changes.list()
+        view = await self._changes.overview()
         return models.ListRewardModelsResponse(
             models=[_model(version) for version in view.versions],
             damaged=[models.DamagedRewardModel(folder=one.folder.name, fault=one.fault) for one in view.damaged],
