@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from guards.errors import PreconditionFailed, WardgateError
+from guards.errors import ConfigError, ModelError, PreconditionFailed, WardgateError
 from service.exchange import ModelRole
 from service.policies import PolicyStore
 from service.rollout.catalogue import Artefact, Catalogue, Damaged
@@ -85,6 +85,8 @@ class RolloutChanges:
         """Only once the version is in memory, proven and fit for the policies in force."""
         check_version(artefact, self._policies.in_force, self._rollout.other_heads)
         async with self._rollout.load(artefact):
+            # Again: loading takes a while, and a policy may have changed.
+            check_version(artefact, self._policies.in_force, self._rollout.other_heads)
             await self._change(state)
 
     async def _change(self, state: RolloutState) -> None:
@@ -93,7 +95,7 @@ class RolloutChanges:
         try:
             await asyncio.shield(change)
         except asyncio.CancelledError:
-            await asyncio.wait([change])
+            await asyncio.gather(change, return_exceptions=True)
             raise
         finally:
             self._tell()
@@ -110,7 +112,10 @@ class RolloutChanges:
         )
 
     async def _catalogue(self) -> Catalogue:
-        return await asyncio.to_thread(self._rollout.read_catalogue)
+        try:
+            return await asyncio.to_thread(self._rollout.read_catalogue)
+        except (ConfigError, ModelError) as error:  # once it serves, a folder that is gone is no fault of the server's
+            raise PreconditionFailed(str(error), kind="ROLLOUT", subject="rollout.directory") from error
 
     def _in_memory(self) -> list[Artefact]:
         return [model.artefact for model in self._rollout.standing.models]

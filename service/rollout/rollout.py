@@ -159,8 +159,7 @@ class Rollout:
         except ModelError as error:
             raise _refusal(str(error), artefact) from error
         try:
-            if not await _proven(model):
-                raise _refusal("it does not tell a known-safe from a known-unsafe text", artefact)
+            await _require_proof(model)
             yield
         finally:
             self._leave(model)
@@ -216,13 +215,13 @@ class Rollout:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _proven(model: LoadedModel) -> bool:
-    """A model that cannot score at all is not proven either."""
+async def _require_proof(model: LoadedModel) -> None:
     try:
-        return await model.prove()
-    except (ScoringError, DeadlineExceeded, Unavailable):
-        log.exception("a reward model could not score", extra={"digest": model.digest})
-        return False
+        proven = await model.prove()
+    except (ScoringError, DeadlineExceeded, Unavailable) as error:
+        raise _refusal(f"it could not score the known texts: {error}", model.artefact) from error
+    if not proven:
+        raise _refusal("it does not tell a known-safe from a known-unsafe text", model.artefact)
 
 
 def kept(directory: Path | None, configured: Path) -> tuple[RolloutState, list[Artefact]]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
+from guards.rewards.encoding import EncodedSequence
+from guards.rewards.runtimes.base import FloatArray, TokenBatch
+from service.batcher import Batcher, BatchLimits
 from service.forward_slots import ForwardSlots
 
 
@@ -81,6 +88,39 @@ def test_with_one_slot_one_that_yields_runs_when_nobody_else_wants_it() -> None:
     shadow = Forward(slots, yields=True)
     with ended(shadow):
         assert shadow.running.wait(10)
+
+
+@dataclass
+class CountingRuntime:
+    """Keeps how many forwards ran at once, over all that share `running`."""
+
+    running: list[int]
+    most: list[int]
+    name: str = "counting"
+    heads: Sequence[str] = ("request_risk",)
+
+    def forward(self, batch: TokenBatch) -> FloatArray:
+        self.running.append(1)
+        self.most.append(len(self.running))
+        time.sleep(0.002)  # so that forwards that may overlap do
+        self.running.pop()
+        return np.zeros((batch.input_ids.shape[0], 1), dtype=np.float32)
+
+
+async def test_batchers_that_share_slots_run_no_more_forwards_than_there_are() -> None:
+    slots, running, most = ForwardSlots(1), list[int](), list[int]()
+    limits = BatchLimits(workers=2, max_items=1)
+    batchers = [Batcher(CountingRuntime(running, most), limits, slots=slots) for _ in range(3)]
+    batchers[2].yields = True
+    ids = np.ones(3, dtype=np.int64)
+    windows = [EncodedSequence(ids, ids * 0, 0, 1) for _ in range(20)]
+    try:
+        results = await asyncio.gather(*(batcher.submit(windows, time.monotonic() + 60) for batcher in batchers))
+    finally:
+        await asyncio.gather(*(batcher.close(1) for batcher in batchers))
+    assert [len(result) for result in results] == [20, 20, 20]
+    assert len(most) == 60
+    assert max(most) == 1
 
 
 def test_a_forward_that_fails_gives_its_slot_back() -> None:

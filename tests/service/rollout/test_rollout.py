@@ -361,6 +361,16 @@ async def test_a_policy_is_valid_for_what_was_rolled_out(
     assert main(validate) == 0
 
 
+async def test_a_folder_that_is_gone_fails_changes_and_nothing_else(open_app: OpenApp, versions: Versions) -> None:
+    versions.add("2")
+    async with open_app(versions.settings()) as app, client_of(app) as client:
+        shutil.rmtree(versions.directory)
+        error = await refused(client.set_rollout("2", "active"))
+        assert (await client.check(KNOWN_UNSAFE)).decision.action == ACTION_BLOCK
+    assert error.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "rollout.directory" in str(error)
+
+
 async def test_a_version_name_that_several_have_needs_the_digest(open_app: OpenApp, versions: Versions) -> None:
     versions.add("2")
     other = versions.add("2", folder=versions.directory / "other", shift=0.5)
