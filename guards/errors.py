@@ -9,6 +9,7 @@ WardgateError
 ├── ConfigError             a configuration or policy file is wrong; refused before serving
 ├── ModelError              a model is missing, damaged or does not match its manifest
 ├── Unauthenticated         no or wrong credentials
+├── PermissionDenied        known credentials, but not for this; carries the setting that would allow it
 ├── Overloaded              admission refused; carries when to try again
 ├── DeadlineExceeded        time ran out, or too little is left
 ├── Unavailable             not ready, stopping, or a dependency is down
@@ -87,6 +88,14 @@ class ModelError(WardgateError):
 
 class Unauthenticated(WardgateError):
     reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(WardgateError):
+    reason = "PERMISSION_DENIED"
+
+    def __init__(self, message: str, setting: str) -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class Overloaded(WardgateError):

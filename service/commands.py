@@ -71,7 +71,7 @@ async def _check(settings: Settings, options: Namespace) -> Any:
             )
         )
     finally:
-        await app.batcher.close(0)
+        await app.rollout.close(0)
 
 
 def _word(action: int) -> str:
@@ -145,7 +145,7 @@ def _scores(options: Namespace) -> HeldOutScores:
     return scores
 
 
-def default_threshold(settings: Settings, stages: Mapping[str, Stage], head: str) -> float:
+def default_threshold(settings: Settings, stages: Mapping[str, frozenset[Stage]], head: str) -> float:
     """The risk from which the default policy withholds by `head`; 0.5 when it does not use the head."""
     from guards.policy import withholding_risk
     from service.policies import PolicyStore
@@ -196,14 +196,16 @@ def train_answers(options: Namespace) -> int:
 
 def models_pull(options: Namespace) -> int:
     from service.models import ModelCache, pull_models
-    from service.reward_models import export_reward_model
+    from service.reward_models import configured_artefact, export_reward_model
+    from service.rollout.catalogue import read_catalogue
 
     settings = load_settings(options.config)
     names = options.names or _needed_models(settings)
     for path in pull_models(ModelCache(settings.model_cache), names, progress=not options.quiet):
         print(path)
     if not options.names or settings.scoring.encoder in options.names:
-        print(export_reward_model(settings).parent)
+        for artefact in read_catalogue(settings.rollout.directory, configured_artefact(settings)).artefacts.values():
+            print(export_reward_model(settings, artefact.folder).parent)
     return 0
 
 
@@ -218,31 +220,32 @@ def models_list(options: Namespace) -> int:
 
 def models_verify(options: Namespace) -> int:
     from service.models import ModelCache, verify_models
-    from service.reward_models import open_reward_model
+    from service.reward_models import configured_artefact, open_reward_model
+    from service.rollout.catalogue import read_catalogue
 
     settings = load_settings(options.config)
     names = options.names or _needed_models(settings)
     for manifest in verify_models(ModelCache(settings.model_cache), names):
         print(f"{manifest.name}: {len(manifest.files)} files as published, {manifest.digest[:12]}")
     if not options.names:
-        identity = open_reward_model(settings).identity
-        print(f"{identity.name}: heads and graph as published, {identity.digest[:12]}")
+        for artefact in read_catalogue(settings.rollout.directory, configured_artefact(settings)).artefacts.values():
+            identity = open_reward_model(settings, artefact.folder).identity
+            print(f"{identity.name} {identity.version}: heads and graph as published, {identity.digest[:12]}")
     return 0
 
 
 def policy_validate(options: Namespace) -> int:
     """Every file is checked, also after one that is wrong."""
     from guards.policy import load_policy
-    from guards.rewards.manifest import load_manifest
-    from guards.rewards.reward_model import EMBEDDED_DIR
-    from service.reward_models import head_stages
+    from service.reward_models import configured_artefact
+    from service.rollout.rollout import kept_heads
 
     settings = load_settings(options.config)
-    stages = head_stages(load_manifest(settings.scoring.artefact or EMBEDDED_DIR)[0])
+    heads = kept_heads(settings.rollout.directory, configured_artefact(settings))
     faults = 0
     for file in options.files:
         try:
-            policy = load_policy(file, stages)
+            policy = load_policy(file, heads)
             print(f"{file}: policy '{policy.name}' version {policy.version} is valid")
         except ConfigError as error:
             faults += 1

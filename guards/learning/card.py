@@ -54,7 +54,7 @@ def tables(manifest: Manifest) -> str:
 
 def _thresholds(manifest: Manifest) -> dict[str, float]:
     """By head: the risk from which the default policy withholds."""
-    sides = {"prompt": Stage.REQUEST, "exchange": Stage.RESPONSE}
+    sides = {"prompt": frozenset({Stage.REQUEST}), "exchange": frozenset({Stage.RESPONSE})}
     policy = load_policy(_POLICY, {head.name: sides[head.input] for head in manifest.heads})
     risks = {head.name: withholding_risk(policy, head.name) for head in manifest.heads}
     return {name: risk for name, risk in risks.items() if risk is not None}
