@@ -45,8 +45,11 @@ class Subject(Protocol):
     stage: Stage
     text: NormalizedText
 
-    async def scores(self) -> TextScores:
-        """The reward model's scores: one submission, shared by every guard that asks."""
+    async def scores(self, head: str) -> TextScores:
+        """What the model that has `head` says: one submission, shared by every guard that asks for a head of it.
+
+        Raises UnknownName when no model has it.
+        """
         ...
 
     def spans(self, start: int, end: int) -> tuple[Span, ...]:

@@ -157,10 +157,10 @@ class Policy:
         return self.safe_messages.get(locale) or self.safe_messages.get(language) or self.safe_messages["en"]
 
 
-def load_policy(path: Path, heads: Mapping[str, Stage]) -> Policy:
+def load_policy(path: Path, heads: Mapping[str, frozenset[Stage]]) -> Policy:
     """Reads, validates and builds the policy in `path`.
 
-    `heads`: the reward model's heads and the side each judges. Raises ConfigError naming the file,
+    `heads`: the models' heads and the sides each judges. Raises ConfigError naming the file,
     the place and the mend.
     """
     try:
@@ -187,7 +187,7 @@ def describe(error: ValidationError) -> str:
     return "; ".join(faults)
 
 
-def _build(document: PolicyFile, digest: str, heads: Mapping[str, Stage]) -> Policy:
+def _build(document: PolicyFile, digest: str, heads: Mapping[str, frozenset[Stage]]) -> Policy:
     return Policy(
         name=document.name,
         version=document.version,
@@ -203,10 +203,10 @@ def _build(document: PolicyFile, digest: str, heads: Mapping[str, Stage]) -> Pol
     )
 
 
-def _build_guard(spec: GuardSpec, stage: Stage, heads: Mapping[str, Stage]) -> PolicyGuard:
+def _build_guard(spec: GuardSpec, stage: Stage, heads: Mapping[str, frozenset[Stage]]) -> PolicyGuard:
     guard = guard_kinds()[spec.kind].build(spec.settings)
-    if isinstance(guard, RewardGuard) and heads.get(guard.head) is not stage:
-        fitting = ", ".join(sorted(head for head, side in heads.items() if side is stage)) or "none"
+    if isinstance(guard, RewardGuard) and stage not in heads.get(guard.head, frozenset()):
+        fitting = ", ".join(sorted(head for head, sides in heads.items() if stage in sides)) or "none"
         raise ConfigError(
             f"guard '{spec.name}': head '{guard.head}' does not judge the {stage.value} side; these do: {fitting}"
         )

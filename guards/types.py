@@ -194,6 +194,11 @@ class Coverage:
     def complete(self) -> bool:
         return self.tokens_scored >= self.tokens_total
 
+    @property
+    def share(self) -> float:
+        """Of the tokens, [0, 1]; 1 when there are none."""
+        return 1.0 if self.complete else self.tokens_scored / self.tokens_total
+
     def __add__(self, other: Coverage) -> Coverage:
         return Coverage(
             self.tokens_total + other.tokens_total,

@@ -17,6 +17,7 @@ from service.config import NoBackend, OpenAISettings, SamplingDefaults, ScoringS
 from service.decision_log import DecisionLog
 from service.http import HttpServer
 from service.interceptors import Failures
+from service.lineup import FixedLineup
 from service.metrics import LiveGauge, Metrics
 from service.models import ModelCache
 from service.pipeline import Pipeline
@@ -57,7 +58,9 @@ class App:
         self.batcher = Batcher(model.runtime, batch_limits(settings.scoring), self.metrics.batched, lone)
         self.scorer = BatchedScorer(model, self.batcher)
         self.admission = Admission(settings.admission.max_in_flight, settings.admission.max_waiting)
-        self.pipeline = Pipeline(self.policies, self.scorer, self.admission, DecisionLog(self.metrics), self.backend)
+        self.pipeline = Pipeline(
+            self.policies, FixedLineup(self.scorer), self.admission, DecisionLog(self.metrics), self.backend
+        )
         failures = Failures(self.metrics)
         servicer = GuardrailServicer(
             self.pipeline, settings.limits, sampling_defaults(settings), settings.grpc.max_message_bytes, failures

@@ -96,7 +96,7 @@ def evaluate(options: Namespace) -> int:
     return 0
 
 
-def default_threshold(settings: Settings, stages: Mapping[str, Stage], head: str) -> float:
+def default_threshold(settings: Settings, stages: Mapping[str, frozenset[Stage]], head: str) -> float:
     """The risk from which the default policy withholds by `head`; 0.5 when it does not use the head."""
     from service.policies import PolicyStore
 

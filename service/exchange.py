@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
-from guards.types import Candidate, Coverage, Decision, GuardResult, HeadScore, Message, ModelIdentity, Scope, Stage
+from guards.types import (
+    Candidate,
+    Coverage,
+    Decision,
+    GuardResult,
+    HeadScore,
+    Message,
+    ModelIdentity,
+    Scope,
+    ScoreTiming,
+    Stage,
+    TextScores,
+)
 from service.backends.base import FinishReason, SamplingParameters
+
+
+class ModelRole(StrEnum):
+    """What a version of the reward model does: decides for all, decides for a share, or only says what it would."""
+
+    ACTIVE = "active"
+    CANARY = "canary"
+    SHADOW = "shadow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +83,61 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelScores:
+    """What one model said of one text."""
+
+    model: ModelIdentity
+    text: TextScores
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome of one side's guards on one text. `scores` is empty when no guard asked for them."""
+    """The outcome of one side's guards on one text. `scored`: the models asked that answered, the primary first."""
 
     stage: Stage
     decision: Decision
     guards: tuple[GuardResult, ...]
-    coverage: Coverage = field(default_factory=Coverage)
-    scores: Mapping[str, HeadScore] = field(default_factory=dict)
-    timing: Timing = Timing()
+    scored: tuple[ModelScores, ...] = ()
+
+    @property
+    def scores(self) -> Mapping[str, HeadScore]:
+        """Every model's heads; the primary's first, also where names are the same."""
+        merged: dict[str, HeadScore] = {}
+        for by in self.scored:
+            merged |= {name: score for name, score in by.text.heads.items() if name not in merged}
+        return merged
+
+    @property
+    def coverage(self) -> Coverage:
+        return least_complete(self.scored)
+
+    @property
+    def scoring_time(self) -> ScoreTiming:
+        """The slowest model's, part by part."""
+        parts = [by.text.timing for by in self.scored]
+        return ScoreTiming(
+            tokenize_s=max((part.tokenize_s for part in parts), default=0.0),
+            queue_s=max((part.queue_s for part in parts), default=0.0),
+            forward_s=max((part.forward_s for part in parts), default=0.0),
+        )
+
+
+def least_complete(scored: Sequence[ModelScores]) -> Coverage:
+    """How much of a text every one of these models saw; the first one's when they saw the same share."""
+    coverages = [by.text.coverage for by in scored]
+    return min(coverages, key=lambda coverage: coverage.share, default=Coverage())
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
+    """What decided: `model` is the rolled-out reward model, in `role`; `others` are further models that scored."""
+
     policy: str
     policy_version: str
     policy_digest: str
     model: ModelIdentity
+    role: ModelRole = ModelRole.ACTIVE
+    others: tuple[ModelIdentity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

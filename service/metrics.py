@@ -74,7 +74,7 @@ class Metrics:
         policy = result.provenance.policy
         verdicts = [result.request, *(candidate.verdict for candidate in result.candidates)]
         for verdict in verdicts:
-            self._judged(policy, verdict, result.provenance.model)
+            self._judged(policy, verdict)
         self._added_latency("check", result.timing)
         self.request_duration.labels("check").observe(result.timing.total_s)
 
@@ -82,7 +82,7 @@ class Metrics:
         policy = result.provenance.policy
         verdicts = [result.request, *(candidate.verdict for candidate in result.candidates)]
         for verdict in verdicts:
-            self._judged(policy, verdict, result.provenance.model)
+            self._judged(policy, verdict)
         for skipped in result.skipped:
             self._guard(skipped)
         self._added_latency("generate", result.timing)
@@ -117,14 +117,15 @@ class Metrics:
         if ok:
             self.policy_loaded.set_to_current_time()
 
-    def _judged(self, policy: str, verdict: Verdict, model: ModelIdentity) -> None:
+    def _judged(self, policy: str, verdict: Verdict) -> None:
         stage = verdict.stage.value
         self._decided(policy, verdict.stage, verdict.decision)
         for result in verdict.guards:
             self._guard(result)
-        for score in verdict.scores.values():
-            self.risk.labels(policy, score.head, stage).observe(score.risk)
-            self.reward.labels(model.name, stage).observe(score.reward)
+        for by in verdict.scored:
+            for score in by.text.heads.values():
+                self.risk.labels(policy, score.head, stage).observe(score.risk)
+                self.reward.labels(by.model.name, stage).observe(score.reward)
         self._covered(stage, verdict.coverage)
 
     def _decided(self, policy: str, stage: Stage, decision: Decision) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from guards.base import ScoreInput, Scorer
+from guards.base import ScoreInput
 from guards.decision import (
     REGENERATIONS_SPENT,
     block_instead,
@@ -23,7 +24,7 @@ from guards.decision import (
 )
 from guards.errors import PreconditionFailed, ScoringError
 from guards.policy import Policy
-from guards.types import Action, Candidate, Coverage, GuardStatus, Message, ScoreTiming, Stage, TextScores
+from guards.types import Action, Candidate, Coverage, GuardStatus, Message, Stage
 from service.admission import Admission
 from service.backends.base import Backend, Generation, SamplingParameters
 from service.exchange import (
@@ -35,7 +36,9 @@ from service.exchange import (
     RankedCandidate,
     Timing,
     Verdict,
+    least_complete,
 )
+from service.lineup import Lineup, Lineups
 from service.panel import judge, skipped, together
 from service.policies import PolicyStore
 from service.ranking import deciding, first_ranked, rank
@@ -67,13 +70,13 @@ class Pipeline:
     def __init__(
         self,
         policies: PolicyStore,
-        scorer: Scorer,
+        lineups: Lineups,
         admission: Admission,
         observer: Observer,
         backend: Backend | None = None,
     ) -> None:
         self._policies = policies
-        self._scorer = scorer
+        self._lineups = lineups
         self._admission = admission
         self._observer = observer
         self._backend = backend
@@ -82,11 +85,11 @@ class Pipeline:
         """Judges the messages and every candidate; nothing is generated."""
         started = time.monotonic()
         policy = self._policies.select(call.policy, call.context.route)
-        async with self._admission.place(call.deadline) as waited_s:
+        async with self._admission.place(call.deadline) as waited_s, self._lineups.choose(call) as lineup:
             prompt = await request_text(call.messages, call.scope)
             responses = [await candidate_text(candidate, i) for i, candidate in enumerate(call.candidates)]
-            request, *verdicts = await self._judge(policy, call, prompt, [prompt, *responses])
-        result = _checked(policy, call, request, verdicts, self._scorer, started, waited_s)
+            request, *verdicts = await self._judge(policy, lineup, call, prompt, [prompt, *responses])
+        result = _checked(policy, lineup, call, request, verdicts, started, waited_s)
         self._observer.checked(call, result)
         return result
 
@@ -95,19 +98,19 @@ class Pipeline:
         started = time.monotonic()
         policy = self._policies.select(call.policy, call.context.route)
         backend = self._require_backend()
-        async with self._admission.place(call.deadline) as waited_s:
+        async with self._admission.place(call.deadline) as waited_s, self._lineups.choose(call) as lineup:
             prompt = await request_text(call.messages, call.scope)
-            (request,) = await self._judge(policy, call, prompt, [prompt])
-            request = await self._redact_history(policy, call, request)
+            (request,) = await self._judge(policy, lineup, call, prompt, [prompt])
+            request = await self._redact_history(policy, lineup, call, request)
             writing = _Writing()
             if not request.decision.action.withholds:
                 messages = redact_messages(call.messages, request.decision)
-                writing = await self._write(policy, backend, call, prompt, messages)
-        result = _generated(policy, call, request, writing, backend.name, self._scorer, started, waited_s)
+                writing = await self._write(policy, lineup, backend, call, prompt, messages)
+        result = _generated(policy, lineup, call, request, writing, backend.name, started, waited_s)
         self._observer.generated(call, result)
         return result
 
-    async def _redact_history(self, policy: Policy, call: GenerateCall, request: Verdict) -> Verdict:
+    async def _redact_history(self, policy: Policy, lineup: Lineup, call: GenerateCall, request: Verdict) -> Verdict:
         """Adds what the policy redacts in earlier turns, which callers send whole again with every call.
 
         Old evidence blocks nothing anew; a guard that fails closed on it does.
@@ -116,13 +119,19 @@ class Pipeline:
         earlier = None if request.decision.action.withholds else await earlier_text(call.messages, call.scope)
         if not rules or earlier is None:
             return request
-        submission = Submission(self._scorer, [], call.deadline)  # rules ask for no scores
+        submission = Submission(lineup, [], call.deadline)  # rules ask for no scores
         results = await judge(rules, TextSubject(earlier, submission, 0), call.deadline)
         decision = decide(policy, only_redactions(results), Coverage(), call.context.locale)
         return replace(request, decision=merge_redactions(request.decision, decision))
 
     async def _write(
-        self, policy: Policy, backend: Backend, call: GenerateCall, prompt: JudgedText, messages: Sequence[Message]
+        self,
+        policy: Policy,
+        lineup: Lineup,
+        backend: Backend,
+        call: GenerateCall,
+        prompt: JudgedText,
+        messages: Sequence[Message],
     ) -> _Writing:
         """Asks the model and judges what it wrote; again while the verdict is REGENERATE and attempts are left."""
         writing = _Writing()
@@ -133,7 +142,7 @@ class Pipeline:
             generated_s = time.monotonic() - started
             responses = [Candidate(generation.parts) for generation in generations]
             texts = [await candidate_text(response, i) for i, response in enumerate(responses)]
-            verdicts = await self._judge(policy, call, prompt, texts)
+            verdicts = await self._judge(policy, lineup, call, prompt, texts)
             writing = _Writing(
                 candidates=rank(policy.rank_by, verdicts, responses),
                 generations=generations,
@@ -147,14 +156,19 @@ class Pipeline:
         return writing
 
     async def _judge(
-        self, policy: Policy, call: CheckCall | GenerateCall, prompt: JudgedText, texts: Sequence[JudgedText]
+        self,
+        policy: Policy,
+        lineup: Lineup,
+        call: CheckCall | GenerateCall,
+        prompt: JudgedText,
+        texts: Sequence[JudgedText],
     ) -> tuple[Verdict, ...]:
         """One verdict per text, all scored in one submission: the prompt for itself, responses after the prompt."""
         inputs = [
             ScoreInput(prompt.text) if text.stage is Stage.REQUEST else ScoreInput(prompt.text, text.text)
             for text in texts
         ]
-        submission = Submission(self._scorer, inputs, call.deadline)
+        submission = Submission(lineup, inputs, call.deadline)
         try:
             subjects = [TextSubject(text, submission, index) for index, text in enumerate(texts)]
             return await together(self._verdict(policy, call, subject) for subject in subjects)
@@ -164,17 +178,11 @@ class Pipeline:
     async def _verdict(self, policy: Policy, call: CheckCall | GenerateCall, subject: TextSubject) -> Verdict:
         results = await judge(policy.guards(subject.stage), subject, call.deadline)
         late = any(result.status is GuardStatus.TIMEOUT for result in results)
-        scored = await _view(subject) if call.want_scores and not late else subject.scored()
-        coverage = scored.coverage if scored else Coverage()
-        timing = scored.timing if scored else ScoreTiming()
-        return Verdict(
-            stage=subject.stage,
-            decision=decide(policy, results, coverage, call.context.locale),
-            guards=results,
-            coverage=coverage,
-            scores=scored.heads if scored else {},
-            timing=Timing(tokenize_s=timing.tokenize_s, queue_s=timing.queue_s, forward_s=timing.forward_s),
-        )
+        if call.want_scores and not late:
+            await _view(subject)
+        scored = subject.scored()
+        decision = decide(policy, results, least_complete(scored), call.context.locale)
+        return Verdict(subject.stage, decision, results, scored)
 
     def _require_backend(self) -> Backend:
         if self._backend is None:
@@ -188,14 +196,15 @@ class Pipeline:
 
 def _checked(
     policy: Policy,
+    lineup: Lineup,
     call: CheckCall,
     request: Verdict,
     verdicts: Sequence[Verdict],
-    scorer: Scorer,
     started: float,
     waited_s: float,
 ) -> CheckResult:
     candidates = rank(policy.rank_by, verdicts, call.candidates)
+    judged = [request, *verdicts]
     redacts = request.decision.action is Action.REDACT
     return CheckResult(
         request_id=call.request_id,
@@ -203,19 +212,19 @@ def _checked(
         decision=combine([request.decision, *deciding(candidates)]),
         request=request,
         candidates=candidates,
-        provenance=_provenance(policy, scorer),
-        timing=_timing(started, waited_s, [request, *verdicts], 0.0),
+        provenance=_provenance(policy, lineup, judged),
+        timing=_timing(started, waited_s, judged, 0.0),
         redacted_messages=redact_messages(call.messages, request.decision) if redacts else (),
     )
 
 
 def _generated(
     policy: Policy,
+    lineup: Lineup,
     call: GenerateCall,
     request: Verdict,
     writing: _Writing,
     model: str,
-    scorer: Scorer,
     started: float,
     waited_s: float,
 ) -> GenerateResult:
@@ -240,21 +249,22 @@ def _generated(
         completion_tokens=writing.completion_tokens,
         attempts=writing.attempts,
         model=model,
-        provenance=_provenance(policy, scorer),
+        provenance=_provenance(policy, lineup, verdicts),
         timing=_timing(started, waited_s, verdicts, writing.seconds),
     )
 
 
-async def _view(subject: TextSubject) -> TextScores | None:
-    """The scores to show, also when no guard asked; a view that fails is no reason to fail the request."""
-    try:
-        return await subject.scores()
-    except ScoringError:
-        return None
+async def _view(subject: TextSubject) -> None:
+    """Scores to show, also when no guard asked; a view that fails is no reason to fail the request."""
+    with suppress(ScoringError):
+        await subject.primary_scores()
 
 
-def _provenance(policy: Policy, scorer: Scorer) -> Provenance:
-    return Provenance(policy.name, policy.version, policy.digest, scorer.identity)
+def _provenance(policy: Policy, lineup: Lineup, verdicts: Sequence[Verdict]) -> Provenance:
+    primary = lineup.primary.identity
+    used = dict.fromkeys(by.model for verdict in verdicts for by in verdict.scored)
+    others = tuple(model for model in used if model != primary)
+    return Provenance(policy.name, policy.version, policy.digest, primary, lineup.role, others)
 
 
 def _reseeded(sampling: SamplingParameters, attempts: int) -> SamplingParameters:
@@ -263,11 +273,12 @@ def _reseeded(sampling: SamplingParameters, attempts: int) -> SamplingParameters
 
 
 def _timing(started: float, waited_s: float, verdicts: Sequence[Verdict], generate_s: float) -> Timing:
+    scoring = [verdict.scoring_time for verdict in verdicts]
     return Timing(
         admission_s=waited_s,
-        tokenize_s=max(verdict.timing.tokenize_s for verdict in verdicts),
-        queue_s=max(verdict.timing.queue_s for verdict in verdicts),
-        forward_s=max(verdict.timing.forward_s for verdict in verdicts),
+        tokenize_s=max(part.tokenize_s for part in scoring),
+        queue_s=max(part.queue_s for part in scoring),
+        forward_s=max(part.forward_s for part in scoring),
         generate_s=generate_s,
         total_s=time.monotonic() - started,
     )

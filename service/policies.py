@@ -35,7 +35,7 @@ class PolicyStore:
         directory: Path,
         default: str,
         routes: Mapping[str, str],
-        heads: Mapping[str, Stage],
+        heads: Mapping[str, frozenset[Stage]],
         on_reload: Callable[[Mapping[str, Policy], bool], None],
     ) -> None:
         self._directory = directory

@@ -206,6 +206,10 @@ def _provenance(provenance: Provenance) -> decisions.Provenance:
         reward_model_digest=provenance.model.digest,
         calibration=provenance.model.calibration,
         normalizer=provenance.model.normalizer,
+        further_models=[
+            decisions.ScoringModel(name=model.name, version=model.version, digest=model.digest)
+            for model in provenance.others
+        ],
     )
 
 

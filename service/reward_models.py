@@ -58,10 +58,10 @@ def export_reward_model(settings: Settings) -> Path:
     return _graph(settings, artefact, encoder, lambda folder: export_onnx(artefact, encoder, folder / _GRAPH))
 
 
-def head_stages(manifest: Manifest) -> dict[str, Stage]:
-    """Which side each head judges."""
+def head_stages(manifest: Manifest) -> dict[str, frozenset[Stage]]:
+    """Which sides each head judges."""
     sides = {"prompt": Stage.REQUEST, "exchange": Stage.RESPONSE}
-    return {head.name: sides[head.input] for head in manifest.heads}
+    return {head.name: frozenset((sides[head.input],)) for head in manifest.heads}
 
 
 def _graph(settings: Settings, artefact: Path, encoder: Path, build: Callable[[Path], object]) -> Path:

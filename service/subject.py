@@ -11,6 +11,8 @@ from guards.base import ScoreInput, Scorer
 from guards.errors import FieldViolation, InvalidInput, ScoringError
 from guards.normalize import NormalizedText, normalize
 from guards.types import Candidate, Message, Part, Role, Scope, Span, Stage, TextScores, part_text
+from service.exchange import ModelScores
+from service.lineup import Lineup
 
 _LONG_TEXT = 20_000  # code points from which normalization leaves the event loop
 
@@ -35,39 +37,43 @@ class JudgedText:
 
 
 class Submission:
-    """One call of the scorer, made when the first guard asks, shared by all that ask."""
+    """The texts of one call: each model scores them at most once, when the first guard asks for a head of it.
 
-    def __init__(self, scorer: Scorer, inputs: Sequence[ScoreInput], deadline: float) -> None:
-        self._scorer = scorer
+    Every model has a task of its own, so that one that fails or is slow touches only the guards that use it.
+    """
+
+    def __init__(self, lineup: Lineup, inputs: Sequence[ScoreInput], deadline: float) -> None:
+        self.lineup = lineup
         self._inputs = inputs
         self._deadline = deadline
-        self._task: asyncio.Task[tuple[TextScores, ...]] | None = None
+        self._tasks: dict[int, asyncio.Task[tuple[TextScores, ...]]] = {}  # by id of a scorer, which the lineup keeps
 
-    async def scores(self, index: int) -> TextScores:
-        if self._task is None:
-            self._task = asyncio.create_task(self._score())
+    async def scores(self, scorer: Scorer, index: int) -> TextScores:
+        task = self._tasks.get(id(scorer))
+        if task is None:
+            task = self._tasks[id(scorer)] = asyncio.create_task(self._score(scorer))
         # One guard's timeout must not take the scores from the others.
-        return (await asyncio.shield(self._task))[index]
+        return (await asyncio.shield(task))[index]
 
-    async def _score(self) -> tuple[TextScores, ...]:
-        scores = await self._scorer.score(self._inputs, self._deadline)
+    async def _score(self, scorer: Scorer) -> tuple[TextScores, ...]:
+        scores = await scorer.score(self._inputs, self._deadline)
         for head in (head for text in scores for head in text.heads.values()):
             if not (math.isfinite(head.reward) and math.isfinite(head.risk)):
                 raise ScoringError(f"head {head.head} gave a score that is not a finite number")
         return scores
 
-    def result(self, index: int) -> TextScores | None:
+    def result(self, scorer: Scorer, index: int) -> TextScores | None:
         """The scores if they were asked for and came."""
-        if self._task is None or not self._task.done() or self._task.cancelled() or self._task.exception():
+        task = self._tasks.get(id(scorer))
+        if task is None or not task.done() or task.cancelled() or task.exception():
             return None
-        return self._task.result()[index]
+        return task.result()[index]
 
     async def close(self) -> None:
-        """Ends the submission if it is still running, so that nothing outlives the request."""
-        if self._task is None or self._task.done():
-            return
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        """Ends what is still running, so that nothing outlives the request."""
+        unfinished = [task for task in self._tasks.values() if task.cancel()]
+        if unfinished:
+            await asyncio.wait(unfinished)
 
 
 class TextSubject:
@@ -79,12 +85,24 @@ class TextSubject:
         self._pieces = text.pieces
         self._submission = submission
         self._index = index
+        self._asked: set[int] = set()  # ids of scorers
 
-    async def scores(self) -> TextScores:
-        return await self._submission.scores(self._index)
+    async def scores(self, head: str) -> TextScores:
+        return await self._ask(self._submission.lineup.scorer_of(head))
 
-    def scored(self) -> TextScores | None:
-        return self._submission.result(self._index)
+    async def primary_scores(self) -> TextScores:
+        """The rolled-out reward model's, whichever heads it has."""
+        return await self._ask(self._submission.lineup.primary)
+
+    async def _ask(self, scorer: Scorer) -> TextScores:
+        self._asked.add(id(scorer))
+        return await self._submission.scores(scorer, self._index)
+
+    def scored(self) -> tuple[ModelScores, ...]:
+        """What came from the models that were asked about this text, the primary first."""
+        asked = [scorer for scorer in self._submission.lineup.scorers if id(scorer) in self._asked]
+        results = [(scorer.identity, self._submission.result(scorer, self._index)) for scorer in asked]
+        return tuple(ModelScores(model, text) for model, text in results if text is not None)
 
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
         return tuple(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import textwrap
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from service.backends.base import Backend, FinishReason, Generation, SamplingPar
 from service.config import GrpcSettings, LimitSettings
 from service.decision_log import DecisionLog
 from service.interceptors import Failures
+from service.lineup import FixedLineup
 from service.metrics import Metrics
 from service.pipeline import Pipeline
 from service.policies import PolicyStore
@@ -26,7 +27,7 @@ from service.servicers import GuardrailServicer
 from wardgate.v1 import conversation_pb2 as conversation
 from wardgate.v1 import guardrail_pb2 as guardrail
 
-HEADS = {"request_risk": Stage.REQUEST, "response_reward": Stage.RESPONSE}
+HEADS = {"request_risk": frozenset((Stage.REQUEST,)), "response_reward": frozenset((Stage.RESPONSE,))}
 
 REWARD_POLICY = """
 name: default
@@ -57,13 +58,16 @@ def risk_of(text: str) -> float:
 
 @dataclass
 class FakeScorer:
-    """Scores by words. `before` runs first and may wait or raise; `calls` keeps what was asked."""
+    """Scores by words. `before` runs first and may wait or raise; `calls` keeps what was asked.
+
+    `heads`: the one for requests, then the one for responses.
+    """
 
     before: Callable[[Sequence[ScoreInput]], object] | None = None
     tokens_scored: int | None = None  # of 10 per text, to feign incomplete coverage
     calls: list[list[ScoreInput]] = field(default_factory=list)
     identity: ModelIdentity = FAKE_MODEL
-    heads: Sequence[str] = tuple(HEADS)
+    heads: tuple[str, str] = ("request_risk", "response_reward")
 
     async def score(self, inputs: Sequence[ScoreInput], deadline: float) -> tuple[TextScores, ...]:
         self.calls.append(list(inputs))
@@ -75,7 +79,7 @@ class FakeScorer:
 
     def _one(self, item: ScoreInput) -> TextScores:
         judged = item.prompt if item.response is None else item.response
-        head = "request_risk" if item.response is None else "response_reward"
+        head = self.heads[item.response is not None]
         risk = risk_of(judged.text)
         # Longer is better here, so that tests can tell candidates apart.
         reward = (1 - risk) * 4 + len(judged.text) / 1000
@@ -122,6 +126,10 @@ class FakeBackend:
 
     async def stop(self) -> None:
         return None
+
+
+def heads_of(scorer: FakeScorer) -> dict[str, frozenset[Stage]]:
+    return dict(zip(scorer.heads, HEADS.values(), strict=True))
 
 
 def write_policy(directory: Path, text: str = REWARD_POLICY, file: str = "default.yaml") -> Path:
@@ -174,15 +182,20 @@ async def running_server(
     limits: LimitSettings | None = None,
     admission: Admission | None = None,
     routes: dict[str, str] | None = None,
+    others: Mapping[str, FakeScorer] | None = None,
 ) -> AsyncIterator[Running]:
-    """A real gRPC server on a free port of loopback, around fakes, with the policies in a folder."""
+    """A real gRPC server on a free port of loopback, around fakes, with the policies in a folder.
+
+    `others` are further models beside `scorer`.
+    """
     settings = grpc_settings or GrpcSettings(port=0, drain_s=1.0)
     scorer = scorer or FakeScorer()
     metrics = Metrics("test", scorer.identity)
-    store = PolicyStore(policies, "default", routes or {}, HEADS, metrics.policies_loaded)
+    heads = HEADS | {head: sides for other in (others or {}).values() for head, sides in heads_of(other).items()}
+    store = PolicyStore(policies, "default", routes or {}, heads, metrics.policies_loaded)
     store.load()
     places = admission or Admission(64, 64)
-    pipeline = Pipeline(store, scorer, places, DecisionLog(metrics), backend)
+    pipeline = Pipeline(store, FixedLineup(scorer, others), places, DecisionLog(metrics), backend)
     failures = Failures(metrics)
     sampling = SamplingParameters(max_tokens=64)
     servicer = GuardrailServicer(pipeline, limits or LimitSettings(), sampling, settings.max_message_bytes, failures)

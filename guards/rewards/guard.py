@@ -43,7 +43,7 @@ class RewardGuard:
         self.rungs = tuple(sorted(rungs, reverse=True))  # the strongest action first
 
     async def evaluate(self, subject: Subject) -> tuple[Finding, ...]:
-        scores = await subject.scores()
+        scores = await subject.scores(self.head)
         score = scores.heads.get(self.head)
         if score is None:
             raise GuardError(f"head '{self.head}' does not judge the {subject.stage.value} side")

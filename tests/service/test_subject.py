@@ -14,6 +14,7 @@ from guards.base import ScoreInput
 from guards.errors import InvalidInput, ScoringError
 from guards.normalize import normalize
 from guards.types import Candidate, Message, Part, Role, Scope, Span, Stage, TextPart, ToolCall, ToolResult, part_text
+from service.lineup import Lineup
 from service.subject import Submission, TextSubject, candidate_text, request_text
 from tests.fakes import FakeScorer
 from tests.waiting import until
@@ -35,7 +36,7 @@ messages = st.builds(
 
 
 def submission(scorer: FakeScorer, *texts: str, within_s: float = 10.0) -> Submission:
-    return Submission(scorer, [ScoreInput(normalize(text)) for text in texts], time.monotonic() + within_s)
+    return Submission(Lineup(scorer), [ScoreInput(normalize(text)) for text in texts], time.monotonic() + within_s)
 
 
 async def subject_of(conversation: Sequence[Message], scope: Scope = Scope.WHOLE_CONVERSATION) -> TextSubject:
@@ -96,16 +97,16 @@ async def test_a_long_text_is_normalized_like_a_short_one() -> None:
 async def test_all_who_ask_share_one_submission() -> None:
     scorer = FakeScorer()
     shared = submission(scorer, "a bomb", "hello")
-    scores = await asyncio.gather(*(shared.scores(i % 2) for i in range(6)))
+    scores = await asyncio.gather(*(shared.scores(scorer, i % 2) for i in range(6)))
     assert len(scorer.calls) == 1
     assert [score.heads["request_risk"].risk for score in scores] == [0.97, 0.02] * 3
-    assert shared.result(0) is scores[0]
+    assert shared.result(scorer, 0) is scores[0]
 
 
 async def test_nothing_is_scored_when_nobody_asks() -> None:
     scorer = FakeScorer()
     shared = submission(scorer, "hello")
-    assert shared.result(0) is None
+    assert shared.result(scorer, 0) is None
     await shared.close()
     assert scorer.calls == []
 
@@ -114,12 +115,12 @@ async def test_one_who_stops_waiting_does_not_take_the_scores_from_the_others() 
     free = asyncio.Event()
     scorer = FakeScorer(before=lambda _: free.wait())
     shared = submission(scorer, "hello")
-    hasty, patient = (asyncio.create_task(shared.scores(0)) for _ in range(2))
+    hasty, patient = (asyncio.create_task(shared.scores(scorer, 0)) for _ in range(2))
     await until(lambda: len(scorer.calls) == 1)
     hasty.cancel()
     with pytest.raises(asyncio.CancelledError):
         await hasty
-    assert shared.result(0) is None
+    assert shared.result(scorer, 0) is None
     free.set()
     assert (await patient).heads["request_risk"].risk == 0.02
 
@@ -128,10 +129,11 @@ async def test_a_failed_submission_fails_everybody_and_has_no_result() -> None:
     def fail(_: Sequence[ScoreInput]) -> None:
         raise ScoringError("broken")
 
-    shared = submission(FakeScorer(before=fail), "hello")
-    outcomes = await asyncio.gather(*(shared.scores(0) for _ in range(3)), return_exceptions=True)
+    scorer = FakeScorer(before=fail)
+    shared = submission(scorer, "hello")
+    outcomes = await asyncio.gather(*(shared.scores(scorer, 0) for _ in range(3)), return_exceptions=True)
     assert all(isinstance(outcome, ScoringError) for outcome in outcomes)
-    assert shared.result(0) is None
+    assert shared.result(scorer, 0) is None
     await shared.close()
 
 
@@ -139,7 +141,7 @@ async def test_closing_ends_what_still_runs() -> None:
     scorer = FakeScorer(before=lambda _: asyncio.Event().wait())
     before = len(asyncio.all_tasks())
     shared = submission(scorer, "hello")
-    waiting = asyncio.create_task(shared.scores(0))
+    waiting = asyncio.create_task(shared.scores(scorer, 0))
     await until(lambda: len(scorer.calls) == 1)
     await shared.close()
     with pytest.raises(asyncio.CancelledError):

@@ -192,7 +192,7 @@ class Coverage(_message.Message):
     def __init__(self, tokens_total: _Optional[int] = ..., tokens_scored: _Optional[int] = ..., windows: _Optional[int] = ..., complete: bool = ...) -> None: ...
 
 class Provenance(_message.Message):
-    __slots__ = ("policy", "policy_version", "policy_digest", "reward_model", "reward_model_version", "reward_model_digest", "calibration", "normalizer")
+    __slots__ = ("policy", "policy_version", "policy_digest", "reward_model", "reward_model_version", "reward_model_digest", "calibration", "normalizer", "further_models")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     POLICY_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -201,6 +201,7 @@ class Provenance(_message.Message):
     REWARD_MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     NORMALIZER_FIELD_NUMBER: _ClassVar[int]
+    FURTHER_MODELS_FIELD_NUMBER: _ClassVar[int]
     policy: str
     policy_version: str
     policy_digest: str
@@ -209,7 +210,18 @@ class Provenance(_message.Message):
     reward_model_digest: str
     calibration: str
     normalizer: str
-    def __init__(self, policy: _Optional[str] = ..., policy_version: _Optional[str] = ..., policy_digest: _Optional[str] = ..., reward_model: _Optional[str] = ..., reward_model_version: _Optional[str] = ..., reward_model_digest: _Optional[str] = ..., calibration: _Optional[str] = ..., normalizer: _Optional[str] = ...) -> None: ...
+    further_models: _containers.RepeatedCompositeFieldContainer[ScoringModel]
+    def __init__(self, policy: _Optional[str] = ..., policy_version: _Optional[str] = ..., policy_digest: _Optional[str] = ..., reward_model: _Optional[str] = ..., reward_model_version: _Optional[str] = ..., reward_model_digest: _Optional[str] = ..., calibration: _Optional[str] = ..., normalizer: _Optional[str] = ..., further_models: _Optional[_Iterable[_Union[ScoringModel, _Mapping]]] = ...) -> None: ...
+
+class ScoringModel(_message.Message):
+    __slots__ = ("name", "version", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class Timing(_message.Message):
     __slots__ = ("admission", "tokenize", "queue", "forward", "generate", "total")

@@ -14,7 +14,7 @@ class OneText:
     stage: Stage = Stage.REQUEST
     asked_scores: int = field(default=0)
 
-    async def scores(self) -> TextScores:
+    async def scores(self, head: str) -> TextScores:
         self.asked_scores += 1
         return TextScores({}, Coverage())
 
