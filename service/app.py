@@ -15,6 +15,7 @@ from service.batch_choice import BatchLimits
 from service.batcher import Batcher
 from service.config import NoBackend, OpenAISettings, SamplingDefaults, ScoringSettings, Settings, TransformersSettings
 from service.decision_log import DecisionLog
+from service.further_models import FurtherModels, joined_heads
 from service.http import HttpServer
 from service.interceptors import Failures
 from service.lineup import FixedLineup
@@ -46,11 +47,12 @@ class App:
         if model is None:
             model, lone = open_reward_model(settings), open_lone_runtime(settings)
         self.metrics = Metrics(version("wardgate"), model.identity)
+        self.further = FurtherModels(settings, self.metrics.further_batched)
         self.policies = PolicyStore(
             settings.policies.directory,
             settings.policies.default,
             settings.policies.routes,
-            head_stages(model.manifest),
+            joined_heads(head_stages(model.manifest), self.further.head_stages),
             self.metrics.policies_loaded,
         )
         self.policies.load()
@@ -58,9 +60,8 @@ class App:
         self.batcher = Batcher(model.runtime, batch_limits(settings.scoring), self.metrics.batched, lone)
         self.scorer = BatchedScorer(model, self.batcher)
         self.admission = Admission(settings.admission.max_in_flight, settings.admission.max_waiting)
-        self.pipeline = Pipeline(
-            self.policies, FixedLineup(self.scorer), self.admission, DecisionLog(self.metrics), self.backend
-        )
+        lineup = FixedLineup(self.scorer, self.further.scorers)
+        self.pipeline = Pipeline(self.policies, lineup, self.admission, DecisionLog(self.metrics), self.backend)
         failures = Failures(self.metrics)
         servicer = GuardrailServicer(
             self.pipeline, settings.limits, sampling_defaults(settings), settings.grpc.max_message_bytes, failures
@@ -97,6 +98,7 @@ class App:
         self._separates = await self.scorer.separates(KNOWN_SAFE, KNOWN_UNSAFE)
         if not self._separates:
             log.error("the reward model does not tell a known-safe from a known-unsafe text; not ready")
+        await self.further.warm_up()
         await self.http.start()
         await self.server.start()
         await self._update_health()
@@ -106,11 +108,15 @@ class App:
         self.ready = False
         self.admission.close()
         await self.server.stop()
-        await self.batcher.close(self.settings.grpc.drain_s)
+        await self.close_scoring(self.settings.grpc.drain_s)
         if self.backend:
             await self.backend.stop()
         await self.http.stop()
         log.info("stopped")
+
+    async def close_scoring(self, grace_s: float) -> None:
+        """Ends the threads of every model, after what is in their lines."""
+        await asyncio.gather(self.batcher.close(grace_s), self.further.close(grace_s))
 
     async def _start_backend(self) -> None:
         if self.backend:
@@ -130,8 +136,12 @@ class App:
         """An upstream that is down leaves the server ready: Check needs none, and restarts would not mend it."""
         scoring = self._separates and self.batcher.healthy
         upstream = self._backend_started and (self.backend is None or await self.backend.healthy())
-        self.ready = scoring and self._backend_started
-        for component, ok in ((REWARD_MODEL, scoring), (UPSTREAM, upstream)):
+        self.ready = scoring and self.further.healthy and self._backend_started
+        for component, ok in (
+            (REWARD_MODEL, scoring),
+            ("further-models", self.further.healthy),
+            (UPSTREAM, upstream),
+        ):
             self.metrics.component_ready.labels(component).set(ok)
         await self.server.set_health(
             {"": self.ready, GUARDRAIL_SERVICE: self.ready, REWARD_MODEL: scoring, UPSTREAM: upstream}
@@ -145,11 +155,11 @@ class App:
             self._lag_s = max(0.0, time.monotonic() - due)
 
     def _gauges(self) -> list[LiveGauge]:
-        admission, batcher = self.admission, self.batcher
+        admission, batcher, further = self.admission, self.batcher, self.further
         return [
             LiveGauge("wardgate_inflight_requests", "Requests at work.", lambda: admission.in_flight),
             LiveGauge("wardgate_waiting_requests", "Requests waiting for a place.", lambda: admission.waiting),
-            LiveGauge("wardgate_queue_depth", "Windows waiting for a forward.", lambda: batcher.depth),
+            LiveGauge("wardgate_queue_depth", "Windows waiting for a forward.", lambda: batcher.depth + further.depth),
             LiveGauge("wardgate_event_loop_lag_seconds", "Lateness of the event loop.", lambda: self._lag_s),
         ]
 

@@ -114,7 +114,7 @@ def load_onnx_runtime(checkpoint: Checkpoint, graph: Path, threads: int = 1) -> 
 
 
 def export_graph(checkpoint: Checkpoint, out: Path) -> None:
-    """The ONNX graph, written only after it gave torch's rewards. Raises ModelError saying why not."""
+    """The ONNX graph, written only after it gave torch's rewards. Raises NotExportable saying why it did not."""
     try:
         from guards.rewards.checkpoints.onnx_export import export_checkpoint
     except ImportError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from guards.errors import ModelError
+from guards.errors import NotExportable
 from guards.rewards.checkpoints.network import Network
 from guards.rewards.export import stamp, trace
 from guards.rewards.runtimes.base import FloatArray, TokenBatch
@@ -23,10 +23,10 @@ _MOST_BYTES = 1_900_000_000  # a graph is one protobuf message, which ends at 2 
 
 
 def export_checkpoint(network: Network, heads: tuple[str, ...], digest: str, longest: int, out: Path) -> None:
-    """Write the graph, whole or not at all. `longest`: tokens of the longest window. Raises ModelError."""
+    """Write the graph, whole or not at all. `longest`: tokens of the longest window. Raises NotExportable."""
     size = sum(parameter.numel() * 4 for parameter in network.parameters())
     if size > _MOST_BYTES:
-        raise ModelError(f"{size / 1e9:.1f} GB of weights do not fit in one ONNX graph")
+        raise NotExportable(f"{size / 1e9:.1f} GB of weights do not fit in one ONNX graph")
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     try:
@@ -42,7 +42,9 @@ def _trace(network: Network, path: Path) -> None:
     try:
         trace(network, path)
     except Exception as error:  # the exporter raises whatever the traced code or itself trips over
-        raise ModelError(f"{type(network.model).__name__} cannot be exported to ONNX: {_first_line(error)}") from error
+        raise NotExportable(
+            f"{type(network.model).__name__} cannot be exported to ONNX: {_first_line(error)}"
+        ) from error
 
 
 def _compare(network: Network, runtime: OnnxRuntime, longest: int) -> None:
@@ -52,7 +54,7 @@ def _compare(network: Network, runtime: OnnxRuntime, longest: int) -> None:
         expected = _with_torch(network, batch)
         apart = np.abs(runtime.forward(batch) - expected) / np.maximum(1.0, np.abs(expected))
         if not np.isfinite(apart).all() or apart.max() > TOLERANCE:
-            raise ModelError(
+            raise NotExportable(
                 f"the ONNX graph of {type(network.model).__name__} is {apart.max():.2g} off torch's rewards "
                 f"(at most {TOLERANCE:g}), for {rows} texts of {tokens} tokens"
             )
