@@ -21,7 +21,7 @@ from guards.rewards.runtimes.base import Runtime
 from guards.types import Stage
 from service.config import ModelSettings, Settings
 from service.model_sources import HubSource, parse_source
-from service.models import ModelCache, ModelState
+from service.models import ModelCache
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +42,13 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredModel:
-    """A line of `wardgate models list`."""
+    """A line of `wardgate models list`. `fault` is empty when the model is ready."""
 
     name: str
     source: str
-    state: ModelState
-    digest: str
     runtime: str
+    digest: str = ""
+    fault: str = ""
 
 
 def pull_model(settings: Settings, model: ModelSettings, progress: bool = True) -> Path:
@@ -93,29 +93,14 @@ def head_stages_of(settings: Settings) -> dict[str, frozenset[Stage]]:
 
 def list_configured(settings: Settings) -> Iterator[ConfiguredModel]:
     """Reads every file."""
-    cache = ModelCache(settings.model_cache)
     for model in settings.models:
         try:
             prepared = prepare_model(settings, model)
-        except ModelError:
-            there = _is_there(cache, model.source)
-            yield ConfiguredModel(model.name, model.source, _absent(there), "", model.runtime)
+        except ModelError as error:
+            yield ConfiguredModel(model.name, model.source, model.runtime, fault=str(error))
             continue
         runtime = "onnx" if prepared.graph else "torch"
-        yield ConfiguredModel(model.name, model.source, ModelState.READY, prepared.checkpoint.digest, runtime)
-
-
-def _is_there(cache: ModelCache, source: str) -> bool:
-    try:
-        cache.path(source)
-    except ModelError:
-        return False
-    return True
-
-
-def _absent(checkpoint_is_there: bool) -> ModelState:
-    """A checkpoint without its graph, or that its settings do not fit, is of no use yet."""
-    return ModelState.DAMAGED if checkpoint_is_there else ModelState.MISSING
+        yield ConfiguredModel(model.name, model.source, runtime, prepared.checkpoint.digest)
 
 
 def _runtime(prepared: Prepared, model: ModelSettings) -> Runtime:

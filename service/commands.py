@@ -159,7 +159,8 @@ def models_list(options: Namespace) -> int:
         size = f"{entry.size_bytes / 1e6:.0f} MB"
         print(f"{entry.name:32} {entry.state.value:8} {size:>8}  {entry.digest[:12]:12}  {entry.source}")
     for model in list_configured(settings):
-        print(f"{model.name:32} {model.state.value:8} {model.runtime:>8}  {model.digest[:12]:12}  {model.source}")
+        state = "unready" if model.fault else "ready"
+        print(f"{model.name:32} {state:8} {model.runtime:>8}  {model.digest[:12]:12}  {model.fault or model.source}")
     return 0
 
 

@@ -154,7 +154,8 @@ def _load(load: Callable[..., Any], folder: Path, attention: str | None) -> PreT
             )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise ModelError(
-            f"transformers cannot load {folder} ({type(error).__name__}: {error}); check `kind` and the model's files"
+            f"transformers cannot load {folder} ({type(error).__name__}: {first_line(error)}); "
+            "check `kind` and the model's files"
         ) from error
     missing = sorted(found["missing_keys"])
     if missing:
@@ -163,6 +164,11 @@ def _load(load: Callable[..., Any], folder: Path, attention: str | None) -> PreT
         )
     loaded: PreTrainedModel = model
     return loaded
+
+
+def first_line(error: Exception) -> str:
+    """Of a library's error, which may list half the library."""
+    return (str(error).strip().splitlines() or ["no message"])[0][:200]
 
 
 def _frozen(network: Network) -> Network:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from guards.errors import NotExportable
-from guards.rewards.checkpoints.network import Network
+from guards.rewards.checkpoints.network import Network, first_line
 from guards.rewards.export import stamp, trace
 from guards.rewards.runtimes.base import FloatArray, TokenBatch
 from guards.rewards.runtimes.onnx import OnnxRuntime
@@ -43,7 +43,7 @@ def _trace(network: Network, path: Path) -> None:
         trace(network, path)
     except Exception as error:  # the exporter raises whatever the traced code or itself trips over
         raise NotExportable(
-            f"{type(network.model).__name__} cannot be exported to ONNX: {_first_line(error)}"
+            f"{type(network.model).__name__} cannot be exported to ONNX: {first_line(error)}"
         ) from error
 
 
@@ -73,7 +73,3 @@ def _with_torch(network: Network, batch: TokenBatch) -> FloatArray:
     with torch.inference_mode():
         rewards = network(*map(torch.from_numpy, (batch.input_ids, batch.attention_mask, batch.segment_ids)))
     return np.asarray(rewards.numpy(), dtype=np.float32)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -38,7 +38,7 @@ class CheckpointTorchRuntime:
                 rewards = self._network(
                     self._tensor(batch.input_ids), self._tensor(batch.attention_mask), self._tensor(batch.segment_ids)
                 )
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:  # a token outside the vocabulary is an IndexError
             raise ScoringError("torch could not run the batch") from error
         return np.asarray(rewards.cpu().numpy(), dtype=np.float32)
 

@@ -16,6 +16,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!?'\"-_[](){}<>|/*#\n"
 WORDS = ["Yes", "No", "safe", "unsafe"]
 POSITIONS = 96
+TOXIC_LABELS = ["toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"]
 _SMALL = {
     "hidden_size": 32,
     "intermediate_size": 64,
@@ -136,7 +137,7 @@ def write_shieldgemma(folder: Path, seed: int = 0) -> Path:
     config = transformers.Gemma2Config(
         vocab_size=size, head_dim=8, sliding_window=8, query_pre_attn_scalar=8, **_DECODER
     )
-    told = {"chat_template": GEMMA_CHAT, "bos_token": {"content": "<bos>"}}
+    told = {"chat_template": GEMMA_CHAT, "bos_token": {"__type": "AddedToken", "content": "<bos>"}}
     return _save(folder, transformers.Gemma2ForCausalLM(config), tokenizer, told)
 
 
