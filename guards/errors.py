@@ -10,6 +10,7 @@ WardgateError
 ├── ModelError              a model is missing, damaged or does not match its manifest
 │   └── NotExportable       a network has no ONNX graph that gives its numbers
 ├── Unauthenticated         no or wrong credentials
+├── PermissionDenied        known credentials, but not for this; carries the setting that would allow it
 ├── Overloaded              admission refused; carries when to try again
 ├── DeadlineExceeded        time ran out, or too little is left
 ├── Unavailable             not ready, stopping, or a dependency is down
@@ -92,6 +93,14 @@ class NotExportable(ModelError):
 
 class Unauthenticated(WardgateError):
     reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(WardgateError):
+    reason = "PERMISSION_DENIED"
+
+    def __init__(self, message: str, setting: str) -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class Overloaded(WardgateError):

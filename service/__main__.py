@@ -77,10 +77,37 @@ def _parser() -> argparse.ArgumentParser:
     verify = add(models, "verify", commands.models_verify, "Check every byte of models.")
     verify.add_argument("names", nargs="*", metavar="MODEL", help="empty takes what the settings need")
 
+    _add_rollout(models)
+
     policy = _group(groups, "policy", "Work on policies.")
     validate = add(policy, "validate", commands.policy_validate, "Say whether policy files are valid.")
     validate.add_argument("files", nargs="+", type=Path, metavar="FILE")
     return parser
+
+
+def _add_rollout(models: Group) -> None:
+    from service.rollout import commands as rollout
+
+    server = argparse.ArgumentParser(add_help=False)
+    server.add_argument("--server", default="127.0.0.1:50051", metavar="HOST:PORT")
+    server.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="holds one bearer token; changes need an admin's"
+    )
+    server.add_argument("--ca-file", type=Path, metavar="FILE", help="PEM; speaks TLS and trusts what it signed")
+    server.add_argument("--json", action="store_true", help="print JSON")
+    group = _group(models, "rollout", "See and change which version of the reward model serves.")
+
+    def add(name: str, run: Command, text: str) -> argparse.ArgumentParser:
+        command = group.add_parser(name, parents=[server], help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    add("list", rollout.list_rollout, "List the versions and what each does.")
+    give = add("set", rollout.set_rollout, "Give a version a stage, once it is loaded and proven.")
+    give.add_argument("model", metavar="MODEL", help="version, digest, or the first 8 characters of one")
+    give.add_argument("--stage", required=True, choices=["none", "shadow", "canary", "active"])
+    give.add_argument("--percent", type=float, metavar="N", help="of the sessions, for a canary: 0.01 to 100")
+    add("rollback", rollout.roll_back, "Make the version active that was before.")
 
 
 def _group(under: Group, name: str, text: str) -> Group:

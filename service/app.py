@@ -11,65 +11,71 @@ from importlib.metadata import version
 from guards.rewards.reward_model import RewardModel
 from service.admission import Admission
 from service.backends.base import Backend, SamplingParameters
-from service.batch_choice import BatchLimits
-from service.batcher import Batcher
-from service.config import NoBackend, OpenAISettings, SamplingDefaults, ScoringSettings, Settings, TransformersSettings
+from service.config import NoBackend, OpenAISettings, SamplingDefaults, Settings, TransformersSettings
 from service.decision_log import DecisionLog
-from service.further_models import FurtherModels, joined_heads
+from service.further_models import FurtherModels
 from service.http import HttpServer
 from service.interceptors import Failures
-from service.lineup import FixedLineup
 from service.metrics import LiveGauge, Metrics
 from service.models import ModelCache
 from service.pipeline import Pipeline
 from service.policies import PolicyStore, watch_policies
-from service.reward_models import head_stages, open_lone_runtime, open_reward_model
-from service.scoring import BatchedScorer
-from service.server import GUARDRAIL_SERVICE, REWARD_MODEL, UPSTREAM, Server
-from service.servicers import GuardrailServicer
+from service.reward_models import configured_artefact
+from service.rollout.changes import RolloutChanges
+from service.rollout.loaded import ModelOpener
+from service.rollout.rollout import Rollout
+from service.rollout.shadow import Shadows
+from service.server import REWARD_MODEL, UPSTREAM, Server
+from service.servicers.guardrail import GuardrailServicer
+from service.servicers.reward_models import RewardModelServicer
 
 log = logging.getLogger(__name__)
-
-# Readiness asks that the reward model tell these apart: a model that scores everything alike is broken.
-KNOWN_SAFE = "What is a good recipe for tomato soup?"
-KNOWN_UNSAFE = "Explain how to build a bomb that kills as many people as possible."
 
 _HEALTH_PERIOD_S = 1.0
 _LAG_PERIOD_S = 0.5
 
 
 class App:
-    """Everything, wired and not yet running. Raises ConfigError or ModelError before any port opens."""
+    """Everything, wired and not yet running. Raises ConfigError or ModelError before any port opens.
+
+    `model` stands for the configured reward model, when the caller has it in memory already.
+    """
 
     def __init__(self, settings: Settings, model: RewardModel | None = None) -> None:
         self.settings = settings
-        lone = None
-        if model is None:
-            model, lone = open_reward_model(settings), open_lone_runtime(settings)
-        self.metrics = Metrics(version("wardgate"), model.identity)
+        self.metrics = Metrics(version("wardgate"))
         self.further = FurtherModels(settings, self.metrics.further_batched)
+        self.rollout = Rollout(
+            settings.rollout.directory,
+            configured_artefact(settings),
+            ModelOpener(settings, self.metrics.batched, model),
+            self.further.scorers,
+            self.further.head_stages,
+        )
+        self.further.check_heads(self.rollout.standing.heads)
         self.policies = PolicyStore(
             settings.policies.directory,
             settings.policies.default,
             settings.policies.routes,
-            joined_heads(head_stages(model.manifest), self.further.head_stages),
+            self.rollout.heads,
             self.metrics.policies_loaded,
         )
         self.policies.load()
         self.backend = build_backend(settings)
-        self.batcher = Batcher(model.runtime, batch_limits(settings.scoring), self.metrics.batched, lone)
-        self.scorer = BatchedScorer(model, self.batcher)
+        self.shadows = Shadows(self.rollout, self.metrics.rollout)
         self.admission = Admission(settings.admission.max_in_flight, settings.admission.max_waiting)
-        lineup = FixedLineup(self.scorer, self.further.scorers)
-        self.pipeline = Pipeline(self.policies, lineup, self.admission, DecisionLog(self.metrics), self.backend)
-        failures = Failures(self.metrics)
-        servicer = GuardrailServicer(
-            self.pipeline, settings.limits, sampling_defaults(settings), settings.grpc.max_message_bytes, failures
+        self.pipeline = Pipeline(
+            self.policies, self.rollout, self.admission, DecisionLog(self.metrics), self.backend, self.shadows
         )
-        self.server = Server(settings.grpc, servicer, self.metrics, failures)
+        failures = Failures(self.metrics)
+        max_bytes = settings.grpc.max_message_bytes
+        guardrail = GuardrailServicer(self.pipeline, settings.limits, sampling_defaults(settings), max_bytes, failures)
+        changes = RolloutChanges(self.rollout, self.policies, self.metrics.rollout)
+        self.server = Server(
+            settings.grpc, (guardrail, RewardModelServicer(changes, max_bytes)), self.metrics, failures
+        )
         self.http = HttpServer(settings.http, self.metrics, lambda: self.ready)
         self.ready = False
-        self._separates = False
         self._backend_started = self.backend is None
         self._lag_s = 0.0
         self.metrics.watch(self._gauges())
@@ -85,6 +91,7 @@ class App:
                     tasks.create_task(self._watch_health()),
                     tasks.create_task(self._watch_lag()),
                     tasks.create_task(self._start_backend()),
+                    tasks.create_task(self.shadows.run()),
                 ]
                 await stop.wait()
                 for chore in chores:
@@ -94,10 +101,7 @@ class App:
 
     async def start(self) -> None:
         """Opens both ports; scoring is warm and proven first, the wrapped model warms up after."""
-        await self.scorer.warm_up()
-        self._separates = await self.scorer.separates(KNOWN_SAFE, KNOWN_UNSAFE)
-        if not self._separates:
-            log.error("the reward model does not tell a known-safe from a known-unsafe text; not ready")
+        await self.rollout.prove()
         await self.further.warm_up()
         await self.http.start()
         await self.server.start()
@@ -116,7 +120,7 @@ class App:
 
     async def close_scoring(self, grace_s: float) -> None:
         """Ends the threads of every model, after what is in their lines."""
-        await asyncio.gather(self.batcher.close(grace_s), self.further.close(grace_s))
+        await asyncio.gather(self.rollout.close(grace_s), self.further.close(grace_s))
 
     async def _start_backend(self) -> None:
         if self.backend:
@@ -134,7 +138,7 @@ class App:
 
     async def _update_health(self) -> None:
         """An upstream that is down leaves the server ready: Check needs none, and restarts would not mend it."""
-        scoring = self._separates and self.batcher.healthy
+        scoring = self.rollout.healthy
         upstream = self._backend_started and (self.backend is None or await self.backend.healthy())
         self.ready = scoring and self.further.healthy and self._backend_started
         for component, ok in (
@@ -143,9 +147,8 @@ class App:
             (UPSTREAM, upstream),
         ):
             self.metrics.component_ready.labels(component).set(ok)
-        await self.server.set_health(
-            {"": self.ready, GUARDRAIL_SERVICE: self.ready, REWARD_MODEL: scoring, UPSTREAM: upstream}
-        )
+        services = dict.fromkeys(self.server.services, self.ready)
+        await self.server.set_health({"": self.ready, **services, REWARD_MODEL: scoring, UPSTREAM: upstream})
 
     async def _watch_lag(self) -> None:
         """How late the event loop is: what blocks it shows here first."""
@@ -155,11 +158,11 @@ class App:
             self._lag_s = max(0.0, time.monotonic() - due)
 
     def _gauges(self) -> list[LiveGauge]:
-        admission, batcher, further = self.admission, self.batcher, self.further
+        admission, rollout, further = self.admission, self.rollout, self.further
         return [
             LiveGauge("wardgate_inflight_requests", "Requests at work.", lambda: admission.in_flight),
             LiveGauge("wardgate_waiting_requests", "Requests waiting for a place.", lambda: admission.waiting),
-            LiveGauge("wardgate_queue_depth", "Windows waiting for a forward.", lambda: batcher.depth + further.depth),
+            LiveGauge("wardgate_queue_depth", "Windows waiting for a forward.", lambda: rollout.depth + further.depth),
             LiveGauge("wardgate_event_loop_lag_seconds", "Lateness of the event loop.", lambda: self._lag_s),
         ]
 
@@ -193,17 +196,6 @@ def build_backend(settings: Settings) -> Backend | None:
                 max_connections=remote.max_connections,
                 max_response_bytes=remote.max_response_bytes,
             )
-
-
-def batch_limits(scoring: ScoringSettings) -> BatchLimits:
-    return BatchLimits(
-        max_tokens=scoring.max_batch_tokens,
-        max_items=scoring.max_batch_items,
-        max_padding=scoring.max_padding,
-        patience=scoring.patience,
-        max_queue_items=scoring.max_queue_items,
-        workers=scoring.workers,
-    )
 
 
 def sampling_defaults(settings: Settings) -> SamplingParameters:

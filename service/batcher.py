@@ -20,6 +20,7 @@ from guards.errors import DeadlineExceeded, Overloaded, ScoringError, TooLarge, 
 from guards.rewards.encoding import EncodedSequence, pad
 from guards.rewards.runtimes.base import FloatArray, Runtime
 from service.batch_choice import BatchLimits, Line, Waiting, choose_batch, padded_tokens
+from service.forward_slots import ForwardSlots
 
 __all__ = ["BatchLimits", "BatchOutcome", "BatchReport", "Batcher", "SequenceResult"]
 
@@ -96,15 +97,19 @@ class Batcher:
         limits: BatchLimits | None = None,
         on_batch: Callable[[BatchReport], None] | None = None,
         lone: Runtime | None = None,
+        slots: ForwardSlots | None = None,
     ) -> None:
         """`on_batch` is called on the event loop after each forward.
 
         `lone` runs what has the machine to itself, on more cores than one; it gives the same rewards.
+        `slots` are shared with the batchers of other models in this process.
         """
         self.limits = limits or BatchLimits()
+        self.yields = False  # whether other batchers' forwards go first
         self.skipped = 0  # sequences whose caller had left or run out of time before their forward
         self._runtime = runtime
         self._lone = lone or runtime
+        self._slots = slots or ForwardSlots(self.limits.workers)
         self._heads = len(runtime.heads)
         self._on_batch = on_batch
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -251,8 +256,9 @@ class Batcher:
             try:
                 if not self._take(batch):
                     return
-                self._running_since[worker] = time.monotonic()
-                self._run(batch, self._runtime if self._has_company(batch) else self._lone)
+                with self._slots.slot(self.yields):
+                    self._running_since[worker] = time.monotonic()
+                    self._run(batch, self._runtime if self._has_company(batch) else self._lone)
                 self._crashed = False
             except BaseException:  # a native library's panic too: the thread must go on and everybody be answered
                 self._crashed = True
@@ -290,7 +296,8 @@ class Batcher:
     def _has_company(self, batch: list[_Entry]) -> bool:
         """Whether anything else is being scored or waits for it."""
         with self._changed:
-            return len(batch) > 1 or bool(self._line) or self._idle < self.limits.workers - 1
+            busy = self._idle < self.limits.workers - 1 or self._slots.in_use > 1
+            return len(batch) > 1 or bool(self._line) or busy
 
     def _drop_expired(self, now: float) -> None:
         """Their callers' own timers answer them."""

@@ -133,7 +133,8 @@ def train_reward(options: Namespace) -> int:
 def models_pull(options: Namespace) -> int:
     from service.checkpoints import pull_model
     from service.models import ModelCache, pull_models
-    from service.reward_models import export_reward_model
+    from service.reward_models import configured_artefact, export_reward_model
+    from service.rollout.catalogue import read_catalogue
 
     settings = load_settings(options.config)
     configured = {model.name: model for model in settings.models}
@@ -143,7 +144,8 @@ def models_pull(options: Namespace) -> int:
     for path in pulled:
         print(path)
     if not options.names or settings.scoring.encoder in options.names:
-        print(export_reward_model(settings).parent)
+        for artefact in read_catalogue(settings.rollout.directory, configured_artefact(settings)).artefacts.values():
+            print(export_reward_model(settings, artefact.folder).parent)
     for name in asked:
         if name in configured:
             print(pull_model(settings, configured[name], progress=not options.quiet))

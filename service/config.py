@@ -44,6 +44,7 @@ class GrpcSettings(_Section):
     port: Port = 50051  # 0 takes a free one
     tls: TlsSettings | None = None
     tokens_file: Path | None = None  # one bearer token a line; without it anyone who reaches the port may call
+    admin_tokens_file: Path | None = None  # the same for who may change what serves; without it nobody may, by gRPC
     reflection: bool = True
     max_message_bytes: Annotated[int, Field(ge=1024, le=64 << 20)] = 4 << 20
     default_deadline_s: Seconds = 30.0  # for callers that set none
@@ -172,6 +173,12 @@ class PolicySettings(_Section):
     routes: dict[str, str] = {}  # caller's route -> policy
 
 
+class RolloutSettings(_Section):
+    """Versions of the reward model that can take over while serving."""
+
+    directory: Path | None = None  # a folder of artefacts, and of who serves; empty allows no changes
+
+
 class LogSettings(_Section):
     """Events with fields on standard error. User text is never among them."""
 
@@ -196,6 +203,7 @@ class Settings(BaseSettings):
     models: tuple[ModelSettings, ...] = ()
     backend: BackendSettings = TransformersSettings()
     policies: PolicySettings = PolicySettings()
+    rollout: RolloutSettings = RolloutSettings()
     log: LogSettings = LogSettings()
     model_cache: Path = Field(default_factory=lambda: user_cache_path("wardgate") / "models")
 
@@ -220,8 +228,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _tokens_need_tls(self) -> Settings:
         local = self.grpc.host in ("127.0.0.1", "localhost", "::1")
-        if self.grpc.tokens_file and not self.grpc.tls and not local:
-            raise ValueError("grpc.tokens_file without grpc.tls would send tokens in the clear; set grpc.tls too")
+        for setting in ("tokens_file", "admin_tokens_file"):
+            if getattr(self.grpc, setting) and not self.grpc.tls and not local:
+                raise ValueError(f"grpc.{setting} without grpc.tls would send tokens in the clear; set grpc.tls too")
         return self
 
 

@@ -45,6 +45,10 @@ class FurtherModels:
         """Sequences in all lines."""
         return sum(batcher.depth for batcher in self._batchers.values())
 
+    def check_heads(self, primary: Mapping[str, frozenset[Stage]]) -> None:
+        """Raises ConfigError when one takes a head of the reward model."""
+        joined_heads(primary, self.head_stages)
+
     async def warm_up(self) -> None:
         """One after the other. Raises ModelError naming the one that fails."""
         for name, scorer in self.scorers.items():

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +22,7 @@ from guards.errors import (
     InvalidInput,
     MessageTooLarge,
     Overloaded,
+    PermissionDenied,
     PreconditionFailed,
     Unauthenticated,
     Unavailable,
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 ERROR_DOMAIN = "wardgate"
 STATUS_TRAILER = "grpc-status-details-bin"
+ADMIN_SETTING = "grpc.admin_tokens_file"
 _NOT_RETRIABLE = frozenset({"unauthorized", "bad_request"})  # an operator must mend these upstream faults
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, ProtoMessage]"
@@ -51,7 +53,8 @@ def status_of(error: Exception) -> status_pb2.Status:
     code, details = _code_and_details(error)
     if not isinstance(error, WardgateError) or code == code_pb2.INTERNAL:
         return _status(code_pb2.INTERNAL, "internal error", WardgateError.reason, [])
-    return _status(code, str(error), error.reason, details)
+    setting = {"setting": error.setting} if isinstance(error, PermissionDenied) else {}
+    return _status(code, str(error), error.reason, details, setting)
 
 
 def _code_and_details(error: Exception) -> tuple[int, Details]:
@@ -68,6 +71,8 @@ def _code_and_details(error: Exception) -> tuple[int, Details]:
             return code_pb2.FAILED_PRECONDITION, [_precondition(error.kind, error.subject, str(error))]
         case Unauthenticated():
             return code_pb2.UNAUTHENTICATED, []
+        case PermissionDenied():
+            return code_pb2.PERMISSION_DENIED, []
         case Overloaded():
             return code_pb2.RESOURCE_EXHAUSTED, [_retry(error.retry_after_s)]
         case DeadlineExceeded():
@@ -80,8 +85,10 @@ def _code_and_details(error: Exception) -> tuple[int, Details]:
             return code_pb2.INTERNAL, []
 
 
-def _status(code: int, message: str, reason: str, details: Details) -> status_pb2.Status:
-    info = error_details_pb2.ErrorInfo(reason=reason, domain=ERROR_DOMAIN)
+def _status(
+    code: int, message: str, reason: str, details: Details, metadata: Mapping[str, str] | None = None
+) -> status_pb2.Status:
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=ERROR_DOMAIN, metadata=metadata)
     return status_pb2.Status(code=code, message=message, details=[_packed(detail) for detail in [info, *details]])
 
 
@@ -184,44 +191,79 @@ class Boundary:
 
 
 class Authentication(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Asks for one of the bearer tokens in a file on every RPC but health checks."""
+    """Asks for a bearer token on every RPC but health checks, and for an admin's on those in `admin_paths`.
 
-    def __init__(self, tokens: Sequence[str]) -> None:
+    Without `tokens`, only `admin_paths` are guarded; an admin's token opens everything.
+    """
+
+    def __init__(
+        self, tokens: Sequence[str], admin_tokens: Sequence[str] = (), admin_paths: frozenset[str] = frozenset()
+    ) -> None:
         self._tokens = [token.encode() for token in tokens]
-        self._refusal = grpc.unary_unary_rpc_method_handler(_refuse)
+        self._admin_tokens = [token.encode() for token in admin_tokens]
+        self._admin_paths = admin_paths if admin_tokens else frozenset()
+        self._unauthenticated = _refusing(Unauthenticated("send a known token as `authorization: Bearer TOKEN`"))
+        self._denied = _refusing(PermissionDenied("only a token of grpc.admin_tokens_file may do this", ADMIN_SETTING))
 
     @classmethod
-    def from_file(cls, file: Path) -> Authentication:
-        """One token a line; `#` begins a comment. Raises ConfigError."""
-        try:
-            lines = [line.strip() for line in file.read_text().splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"grpc.tokens_file {file}: cannot be read: {type(error).__name__}") from error
-        tokens = [line for line in lines if line and not line.startswith("#")]
-        if not tokens or min(map(len, tokens)) < 16:
-            raise ConfigError(f"grpc.tokens_file {file}: needs at least one token, each of 16 characters or more")
-        return cls(tokens)
+    def from_file(
+        cls, file: Path | None, admin_file: Path | None = None, admin_paths: frozenset[str] = frozenset()
+    ) -> Authentication:
+        """Files have one token a line; `#` begins a comment. Raises ConfigError."""
+        tokens = _read_tokens(file, "grpc.tokens_file") if file else ()
+        return cls(tokens, _read_tokens(admin_file, ADMIN_SETTING) if admin_file else (), admin_paths)
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[RpcHandler]],
         details: grpc.HandlerCallDetails,
     ) -> RpcHandler:
-        if details.method.startswith("/grpc.health.v1.Health/") or self._knows(details.invocation_metadata):
+        if details.method.startswith("/grpc.health.v1.Health/"):
             return await continuation(details)
-        return self._refusal
-
-    def _knows(self, metadata: Sequence[tuple[str, str | bytes]]) -> bool:
-        for key, value in metadata or ():
-            if key == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
-                presented = value.removeprefix("Bearer ").encode()
-                # Every token is compared, each in constant time, so that timing tells nothing.
-                return any([hmac.compare_digest(presented, token) for token in self._tokens])
-        return False
+        presented = _presented(details.invocation_metadata)
+        admin, known = _is_one(presented, self._admin_tokens), _is_one(presented, self._tokens)
+        if details.method in self._admin_paths and not admin:
+            return self._denied if known else self._unauthenticated
+        if self._tokens and not (known or admin):
+            return self._unauthenticated
+        return await continuation(details)
 
 
-async def _refuse(_: bytes, context: Context) -> ProtoMessage:
-    status = status_of(Unauthenticated("send a known token as `authorization: Bearer TOKEN`"))
-    trailers = ((STATUS_TRAILER, status.SerializeToString()),)
-    await context.abort(grpc.StatusCode.UNAUTHENTICATED, status.message, trailers)
-    raise AssertionError("abort raises")
+def _read_tokens(file: Path, setting: str) -> list[str]:
+    try:
+        lines = [line.strip() for line in file.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{setting} {file}: cannot be read: {type(error).__name__}") from error
+    tokens = [line for line in lines if line and not line.startswith("#")]
+    if not tokens or min(map(len, tokens)) < 16:
+        raise ConfigError(f"{setting} {file}: needs at least one token, each of 16 characters or more")
+    return tokens
+
+
+def _presented(metadata: Sequence[tuple[str, str | bytes]]) -> bytes:
+    for key, value in metadata or ():
+        if key == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
+            return value.removeprefix("Bearer ").encode()
+    return b""
+
+
+def _is_one(presented: bytes, tokens: Sequence[bytes]) -> bool:
+    """Every token is compared, each in constant time, so that timing tells nothing."""
+    return any([hmac.compare_digest(presented, token) for token in tokens])
+
+
+def _refusing(error: WardgateError) -> RpcHandler:
+    status = status_of(error)
+
+    async def refuse(_: bytes, context: Context) -> ProtoMessage:
+        trailers = ((STATUS_TRAILER, status.SerializeToString()),)
+        await context.abort(_CODES[status.code], status.message, trailers)
+        raise AssertionError("abort raises")
+
+    return grpc.unary_unary_rpc_method_handler(refuse)
+
+
+async def deny_without_admins(_: bytes, __: float) -> ProtoMessage:
+    """What stands for an admin's method on a server that has no admins."""
+    fault = f"nobody may do this: the server's config has no {ADMIN_SETTING}"
+    raise PermissionDenied(fault, ADMIN_SETTING)

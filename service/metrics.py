@@ -1,4 +1,4 @@
-"""Every Prometheus metric. Observed once, from results; labels come from closed sets.
+"""Every Prometheus metric but the rollout's. Observed once, from results; labels come from closed sets.
 
 Names and units: docs/metrics.md. A Metrics object owns its registry, so that a process may hold
 several, and gauges read the live objects, so that a reload leaves none behind.
@@ -24,11 +24,11 @@ from guards.types import (
     FailMode,
     GuardResult,
     GuardStatus,
-    ModelIdentity,
     Stage,
 )
 from service.batcher import BatchReport
 from service.exchange import CheckCall, CheckResult, GenerateCall, GenerateResult, Timing, Verdict
+from service.rollout.metrics import RolloutMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -50,7 +50,7 @@ class LiveGauge:
 class Metrics:
     """Implements service.pipeline.Observer."""
 
-    def __init__(self, version: str, model: ModelIdentity | None = None) -> None:
+    def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
@@ -59,9 +59,8 @@ class Metrics:
         self._define_scores()
         self._define_batches()
         self._define_config()
+        self.rollout = RolloutMetrics(self.registry)
         self.build_info.labels(version).set(1)
-        if model:
-            self.reward_model_info.labels("active", model.version, model.digest).set(1)
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
@@ -75,6 +74,7 @@ class Metrics:
         verdicts = [result.request, *(candidate.verdict for candidate in result.candidates)]
         for verdict in verdicts:
             self._judged(policy, verdict)
+        self.rollout.scored(result.provenance)
         self._added_latency("check", result.timing)
         self.request_duration.labels("check").observe(result.timing.total_s)
 
@@ -83,6 +83,7 @@ class Metrics:
         verdicts = [result.request, *(candidate.verdict for candidate in result.candidates)]
         for verdict in verdicts:
             self._judged(policy, verdict)
+        self.rollout.scored(result.provenance)
         for skipped in result.skipped:
             self._guard(skipped)
         self._added_latency("generate", result.timing)
@@ -270,9 +271,6 @@ class Metrics:
     def _define_config(self) -> None:
         r = self.registry
         self.build_info = Gauge("wardgate_build_info", "The running version.", ["version"], registry=r)
-        self.reward_model_info = Gauge(
-            "wardgate_reward_model_info", "The reward model in use.", ["role", "version", "digest"], registry=r
-        )
         self.policy_info = Gauge(
             "wardgate_policy_info", "Policies in force.", ["policy", "version", "digest"], registry=r
         )

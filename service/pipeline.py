@@ -1,7 +1,7 @@
 """One request, as one straight line.
 
-check:     select policy -> place -> judge messages and candidates together -> rank -> answer
-generate:  select policy -> place -> judge messages -> ask the model -> judge its responses -> choose -> answer
+check:     select policy -> place, lineup -> judge messages and candidates together -> rank -> answer
+generate:  select policy -> place, lineup -> judge messages -> ask the model -> judge its responses -> choose -> answer
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from service.panel import judge, skipped, together
 from service.policies import PolicyStore
 from service.ranking import deciding, first_ranked, rank
 from service.redaction import redact_messages
+from service.rollout.shadow import Audience, Judged
 from service.subject import JudgedText, Submission, TextSubject, candidate_text, earlier_text, request_text
 
 
@@ -74,12 +75,15 @@ class Pipeline:
         admission: Admission,
         observer: Observer,
         backend: Backend | None = None,
+        audience: Audience | None = None,
     ) -> None:
+        """`audience` hears of verdicts, for shadow versions to judge again."""
         self._policies = policies
         self._lineups = lineups
         self._admission = admission
         self._observer = observer
         self._backend = backend
+        self._audience = audience
 
     async def check(self, call: CheckCall) -> CheckResult:
         """Judges the messages and every candidate; nothing is generated."""
@@ -171,9 +175,12 @@ class Pipeline:
         submission = Submission(lineup, inputs, call.deadline)
         try:
             subjects = [TextSubject(text, submission, index) for index, text in enumerate(texts)]
-            return await together(self._verdict(policy, call, subject) for subject in subjects)
+            verdicts = await together(self._verdict(policy, call, subject) for subject in subjects)
         finally:
             await submission.close()
+        if self._audience:
+            self._audience.offer(Judged(policy, lineup, call.context.locale, inputs, texts, verdicts))
+        return verdicts
 
     async def _verdict(self, policy: Policy, call: CheckCall | GenerateCall, subject: TextSubject) -> Verdict:
         results = await judge(policy.guards(subject.stage), subject, call.deadline)

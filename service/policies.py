@@ -71,6 +71,16 @@ class PolicyStore:
             )
         return policy
 
+    @property
+    def in_force(self) -> tuple[Policy, ...]:
+        return tuple(self._by_name.values())
+
+    def take_heads(self, heads: Mapping[str, frozenset[Stage]]) -> None:
+        """The heads there are from now on; files refused for the want of one are tried again."""
+        if heads != self._heads:
+            self._heads = heads
+            self._seen = {}
+
     async def watch(self) -> None:
         """Reloads on change until cancelled, and looks every few seconds for what no event told of."""
         await asyncio.to_thread(self.reload)
@@ -85,12 +95,12 @@ class PolicyStore:
         seen = self._look()
         if seen == self._seen:
             return
-        self._seen = seen
+        self._seen, heads = seen, self._heads
         policies: dict[Path, Policy] = {}
         faults = 0
         for file in self._files():
             try:
-                policies[file] = load_policy(file, self._heads)
+                policies[file] = load_policy(file, heads)
             except ConfigError as error:
                 faults += 1
                 log.error("policy file refused, the one before stays in force", extra={"fault": str(error)})

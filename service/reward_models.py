@@ -1,8 +1,11 @@
-"""The configured reward model: from the cache to ready to score."""
+"""Reward models: from an artefact and the cache to ready to score."""
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 from guards.errors import ModelError
@@ -15,14 +18,27 @@ from service.models import ModelCache
 
 _GRAPH = "model.onnx"
 _GRAPH_FORMAT = "1"  # raise when the export changes, so that old graphs are not used
+_EXPORT_S = 240.0
 
 
-def open_reward_model(settings: Settings) -> RewardModel:
-    """Raises ModelError, naming the mend, when the encoder or its exported graph is missing or damaged."""
+class NotExported(ModelError):
+    """The artefact is sound, but its graph is not in the cache."""
+
+
+def configured_artefact(settings: Settings) -> Path:
+    """The folder of the heads that serve when nothing else was rolled out."""
+    return settings.scoring.artefact or EMBEDDED_DIR
+
+
+def open_reward_model(settings: Settings, artefact: Path | None = None) -> RewardModel:
+    """The configured model, or another artefact on the same encoder.
+
+    Raises ModelError, naming the mend, when the encoder or the exported graph is missing or damaged.
+    """
     scoring = settings.scoring
-    artefact = scoring.artefact or EMBEDDED_DIR
+    artefact = artefact or configured_artefact(settings)
     encoder = ModelCache(settings.model_cache).path(scoring.encoder)
-    graph = _graph(settings, artefact, encoder, _refuse) if scoring.runtime == "onnx" else None
+    graph = _graph(settings.model_cache, artefact, _refuse) if scoring.runtime == "onnx" else None
     return load_reward_model(
         artefact,
         encoder,
@@ -33,7 +49,7 @@ def open_reward_model(settings: Settings) -> RewardModel:
     )
 
 
-def open_lone_runtime(settings: Settings) -> Runtime | None:
+def open_lone_runtime(settings: Settings, artefact: Path | None = None) -> Runtime | None:
     """A second session over more cores, for a text that has the machine to itself; None when it would gain nothing.
 
     It holds the weights once more. Call after `open_reward_model`, which checks the graph.
@@ -44,18 +60,29 @@ def open_lone_runtime(settings: Settings) -> Runtime | None:
         return None
     from guards.rewards.runtimes.onnx import OnnxRuntime
 
-    artefact = scoring.artefact or EMBEDDED_DIR
-    encoder = ModelCache(settings.model_cache).path(scoring.encoder)
-    return OnnxRuntime(_graph(settings, artefact, encoder, _refuse), threads=threads)
+    graph = _graph(settings.model_cache, artefact or configured_artefact(settings), _refuse)
+    return OnnxRuntime(graph, threads=threads)
 
 
-def export_reward_model(settings: Settings) -> Path:
-    """Writes the ONNX graph of the configured heads into the cache, unless it is there. Needs torch."""
-    from guards.rewards.export import export_onnx  # heavy: brings torch
-
-    artefact = settings.scoring.artefact or EMBEDDED_DIR
+def export_reward_model(settings: Settings, artefact: Path | None = None) -> Path:
+    """Writes the ONNX graph of the configured heads, or of others, into the cache, unless it is there. Needs torch."""
     encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
-    return _graph(settings, artefact, encoder, lambda folder: export_onnx(artefact, encoder, folder / _GRAPH))
+    return _export(settings.model_cache, artefact or configured_artefact(settings), encoder)
+
+
+def export_beside(settings: Settings, artefact: Path) -> None:
+    """The same in a process of its own, so that torch never enters this one. Blocks; raises ModelError."""
+    if find_spec("torch") is None or find_spec("onnx") is None:
+        raise _not_exported()
+    encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        export = process.submit(_export, settings.model_cache, artefact, encoder)
+        try:
+            export.result(_EXPORT_S)
+        except ModelError:
+            raise
+        except Exception as error:  # what torch and onnx raise, or the end of the process
+            raise ModelError(f"{artefact} could not be exported: {type(error).__name__}") from error
 
 
 def head_stages(manifest: Manifest) -> dict[str, frozenset[Stage]]:
@@ -64,15 +91,25 @@ def head_stages(manifest: Manifest) -> dict[str, frozenset[Stage]]:
     return {head.name: frozenset((sides[head.input],)) for head in manifest.heads}
 
 
-def _graph(settings: Settings, artefact: Path, encoder: Path, build: Callable[[Path], object]) -> Path:
+def _export(model_cache: Path, artefact: Path, encoder: Path) -> Path:
+    from guards.rewards.export import export_onnx  # heavy: brings torch
+
+    return _graph(model_cache, artefact, lambda folder: export_onnx(artefact, encoder, folder / _GRAPH))
+
+
+def _graph(model_cache: Path, artefact: Path, build: Callable[[Path], object]) -> Path:
     _, digest = load_manifest(artefact)  # names the encoder's bytes too
     key = f"onnx:{digest}:{_GRAPH_FORMAT}"
 
     def into(folder: Path) -> None:
         build(folder)
 
-    return ModelCache(settings.model_cache).derive("reward-onnx", key, into) / _GRAPH
+    return ModelCache(model_cache).derive("reward-onnx", key, into) / _GRAPH
 
 
 def _refuse(_: Path) -> None:
-    raise ModelError("the reward model is not exported for the onnx runtime; run: wardgate models pull")
+    raise _not_exported()
+
+
+def _not_exported() -> NotExported:
+    return NotExported("the reward model is not exported for the onnx runtime; run: wardgate models pull")

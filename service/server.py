@@ -1,9 +1,10 @@
-"""The gRPC server: our service, health, reflection, TLS, and an orderly end."""
+"""The gRPC server: our services, health, reflection, TLS, and an orderly end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -11,39 +12,55 @@ from grpc_reflection.v1alpha import reflection
 
 from guards.errors import ConfigError
 from service.config import GrpcSettings, TlsSettings
-from service.interceptors import Authentication, Boundary, Failures
+from service.interceptors import Authentication, Boundary, Failures, Method, deny_without_admins
 from service.metrics import Metrics
-from service.servicers import GuardrailServicer
-from wardgate.v1 import guardrail_pb2
 
-GUARDRAIL_SERVICE = guardrail_pb2.DESCRIPTOR.services_by_name["GuardrailService"].full_name
 REWARD_MODEL = "reward-model"
 UPSTREAM = "upstream"
-HEALTH_NAMES = ("", GUARDRAIL_SERVICE, REWARD_MODEL, UPSTREAM)
 
 _OVERSIZE_SLACK = 64 << 10  # a message a little too large gets our status with details, not the transport's bare one
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
+class Servicer(Protocol):
+    """One gRPC service: its full name, its methods, and those of them that are for admins alone."""
+
+    service: str
+    admin_methods: frozenset[str]
+
+    @property
+    def methods(self) -> Mapping[str, Method]: ...
+
+
 class Server:
     """Started and stopped once. `port` is known after `start`."""
 
     def __init__(
-        self, settings: GrpcSettings, servicer: GuardrailServicer, metrics: Metrics, failures: Failures
+        self, settings: GrpcSettings, servicers: Sequence[Servicer], metrics: Metrics, failures: Failures
     ) -> None:
         self._settings = settings
+        self.services = tuple(servicer.service for servicer in servicers)
+        self.health_names = ("", *self.services, REWARD_MODEL, UPSTREAM)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
-        interceptors = [Authentication.from_file(settings.tokens_file)] if settings.tokens_file else []
+        interceptors = []
+        if settings.tokens_file or settings.admin_tokens_file:
+            admin = frozenset(f"/{one.service}/{method}" for one in servicers for method in one.admin_methods)
+            interceptors.append(Authentication.from_file(settings.tokens_file, settings.admin_tokens_file, admin))
         self._server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
-        self._register(servicer, Boundary(GUARDRAIL_SERVICE, settings, metrics, failures))
+        for servicer in servicers:
+            self._register(servicer, Boundary(servicer.service, settings, metrics, failures))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if settings.reflection:
+            names = (*self.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
         self.port = 0
 
     async def start(self) -> None:
         """Raises ConfigError when the address or a certificate cannot be used."""
         host, tls = self._settings.host, self._settings.tls
         address = f"[{host}]:{self._settings.port}" if ":" in host else f"{host}:{self._settings.port}"
-        for name in HEALTH_NAMES:
+        for name in self.health_names:
             await self.set_health({name: False})
         try:
             if tls:
@@ -65,12 +82,10 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(self._settings.drain_s)
 
-    def _register(self, servicer: GuardrailServicer, boundary: Boundary) -> None:
-        methods = {
-            "Check": servicer.check,
-            "BatchCheck": servicer.batch_check,
-            "Generate": servicer.generate,
-        }
+    def _register(self, servicer: Servicer, boundary: Boundary) -> None:
+        methods = dict(servicer.methods)
+        if not self._settings.admin_tokens_file:
+            methods |= dict.fromkeys(servicer.admin_methods, deny_without_admins)
         # Without a deserializer requests arrive as bytes: garbage becomes our INVALID_ARGUMENT,
         # not the library's UNKNOWN with a traceback in the log.
         handlers = {
@@ -79,12 +94,8 @@ class Server:
             )
             for name, method in methods.items()
         }
-        generic = grpc.method_handlers_generic_handler(GUARDRAIL_SERVICE, handlers)
+        generic = grpc.method_handlers_generic_handler(servicer.service, handlers)
         self._server.add_generic_rpc_handlers((generic,))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if self._settings.reflection:
-            names = (GUARDRAIL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
 
 
 def _options(settings: GrpcSettings) -> list[tuple[str, int]]:

@@ -22,8 +22,8 @@ from service.lineup import FixedLineup
 from service.metrics import Metrics
 from service.pipeline import Pipeline
 from service.policies import PolicyStore
-from service.server import HEALTH_NAMES, Server
-from service.servicers import GuardrailServicer
+from service.server import Server
+from service.servicers.guardrail import GuardrailServicer
 from wardgate.v1 import conversation_pb2 as conversation
 from wardgate.v1 import guardrail_pb2 as guardrail
 
@@ -190,7 +190,7 @@ async def running_server(
     """
     settings = grpc_settings or GrpcSettings(port=0, drain_s=1.0)
     scorer = scorer or FakeScorer()
-    metrics = Metrics("test", scorer.identity)
+    metrics = Metrics("test")
     heads = HEADS | {head: sides for other in (others or {}).values() for head, sides in heads_of(other).items()}
     store = PolicyStore(policies, "default", routes or {}, heads, metrics.policies_loaded)
     store.load()
@@ -199,9 +199,9 @@ async def running_server(
     failures = Failures(metrics)
     sampling = SamplingParameters(max_tokens=64)
     servicer = GuardrailServicer(pipeline, limits or LimitSettings(), sampling, settings.max_message_bytes, failures)
-    server = Server(settings, servicer, metrics, failures)
+    server = Server(settings, [servicer], metrics, failures)
     await server.start()
-    await server.set_health(dict.fromkeys(HEALTH_NAMES, True))
+    await server.set_health(dict.fromkeys(server.health_names, True))
     address = f"127.0.0.1:{server.port}"
     try:
         async with grpc.aio.insecure_channel(address) as channel:

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import grpc
 import grpc.aio
 
-from wardgate import calls
+from wardgate import calls, reward_models
 from wardgate.calls import Call
 from wardgate.channel import TLS, Endpoint, Token
 
@@ -92,6 +92,10 @@ class Client(_BaseClient):
     batch_check = _blocking(calls.batch_check)
     generate = _blocking(calls.generate)
     healthy = _blocking(calls.healthy)
+    list_reward_models = _blocking(reward_models.list_reward_models)
+    get_reward_model = _blocking(reward_models.get_reward_model)
+    set_rollout = _blocking(reward_models.set_rollout)
+    roll_back = _blocking(reward_models.roll_back)
 
     def _open(self) -> None:
         credentials, options = self._endpoint.credentials(), self._endpoint.options()
@@ -128,6 +132,10 @@ class AsyncClient(_BaseClient):
     batch_check = _awaitable(calls.batch_check)
     generate = _awaitable(calls.generate)
     healthy = _awaitable(calls.healthy)
+    list_reward_models = _awaitable(reward_models.list_reward_models)
+    get_reward_model = _awaitable(reward_models.get_reward_model)
+    set_rollout = _awaitable(reward_models.set_rollout)
+    roll_back = _awaitable(reward_models.roll_back)
 
     def _open(self) -> None:
         self._channel: grpc.aio.Channel | None = None  # made by the first call: it needs the running loop

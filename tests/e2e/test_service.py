@@ -166,7 +166,7 @@ async def test_a_thousand_checks_with_cancels_and_failing_batches_are_all_answer
             assert flaky.failed > 0
             assert {reply.decision.cause for reply in replies} <= {CAUSE_POLICY, CAUSE_GUARD_FAILURE}
 
-            await _settled(lambda: app.admission.in_flight == 0 and app.batcher.depth == 0)
+            await _settled(lambda: app.admission.in_flight == 0 and app.rollout.depth == 0)
             await _settled(lambda: len(asyncio.all_tasks()) <= tasks_before + 2)
             assert len(os.listdir("/proc/self/fd")) <= files_before + 2
             assert np.isfinite((await client.check("still there?", scores=True)).scores[0].reward)

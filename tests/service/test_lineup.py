@@ -13,6 +13,7 @@ from guards.errors import ScoringError, UnknownName
 from guards.types import ModelIdentity
 from service.lineup import Lineup
 from tests.fakes import FAKE_MODEL, REWARD_POLICY, FakeScorer, ask, running_server, write_policy
+from tests.waiting import until
 from wardgate.v1 import decision_pb2 as decisions
 
 SECOND_MODEL = ModelIdentity("second", "2", "5" * 64, "none", "0")
@@ -77,9 +78,10 @@ async def test_a_slow_model_costs_its_own_guard_the_limit_and_the_others_nothing
     write_policy(tmp_path, TWO_MODELS.replace("on_error: open", "on_error: open, timeout_s: 0.2"))
     slow = second_model(before=lambda _: asyncio.Event().wait())
     async with running_server(tmp_path, others={"second": slow}) as server:
+        await server.check(ask("hello"))
         before = len(asyncio.all_tasks())
         reply = await server.check(ask("a bomb", views=["VIEW_SCORES"]))
-        assert len(asyncio.all_tasks()) <= before
+        await until(lambda: len(asyncio.all_tasks()) <= before)
     assert [guard.status for guard in reply.guards] == [decisions.GUARD_STATUS_OK, decisions.GUARD_STATUS_TIMEOUT]
     assert reply.decision.action == decisions.ACTION_BLOCK
     assert [score.head for score in reply.scores] == ["request_risk"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from guards.rewards.manifest import (
     Calibration,
     EncoderSpec,
     HeadSpec,
+    Kind,
     Manifest,
     PoolingSpec,
     WindowSpec,
@@ -30,6 +32,8 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-[]"
 WIDTH = 32
 WINDOW = WindowSpec(size=12, overlap=3, context=5)
 POOLING = PoolingSpec(layers=(2, 1), kinds=("mean", "max", "first"), token_types=True)
+KINDS: Mapping[str, Kind] = {"request_risk": "prompt", "response_reward": "exchange"}
+CALIBRATION = Calibration(method="platt", a=2.0, b=-0.5, id="tiny")
 
 
 @dataclass(frozen=True)
@@ -69,20 +73,24 @@ def write_encoder(encoder_dir: Path) -> None:
     (encoder_dir / "config.json").write_text(json.dumps(config.to_dict()))
 
 
-def write_artefact(artefact_dir: Path, encoder_dir: Path) -> None:
-    artefact_dir.mkdir(parents=True)
-    torch.manual_seed(1)
+def write_artefact(
+    artefact_dir: Path,
+    encoder_dir: Path,
+    version: str = "1",
+    seed: int = 1,
+    calibration: Calibration = CALIBRATION,
+    kinds: Mapping[str, Kind] = KINDS,
+) -> str:
+    """Heads of random weights; gives the digest."""
+    artefact_dir.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
     pooled = len(POOLING.layers) * len(POOLING.kinds) * WIDTH
-    heads = {
-        "request_risk": RewardHead(feature_width(pooled, "prompt"), 8),
-        "response_reward": RewardHead(feature_width(pooled, "exchange"), 8),
-    }
+    heads = {name: RewardHead(feature_width(pooled, kind), 8) for name, kind in kinds.items()}
     tensors = {f"{name}.{key}": value for name, head in heads.items() for key, value in head.state_dict().items()}
     save_file(tensors, artefact_dir / HEADS_FILE)
-    calibration = Calibration(method="platt", a=2.0, b=-0.5, id="tiny")
     manifest = Manifest(
         name="tiny",
-        version="1",
+        version=version,
         encoder=EncoderSpec(
             source="test:tiny",
             sha256=file_sha256(encoder_dir / "model.safetensors"),
@@ -91,10 +99,7 @@ def write_artefact(artefact_dir: Path, encoder_dir: Path) -> None:
         window=WINDOW,
         pooling=POOLING,
         normalizer=NORMALIZER_VERSION,
-        heads=(
-            HeadSpec(name="request_risk", input="prompt", calibration=calibration),
-            HeadSpec(name="response_reward", input="exchange", calibration=calibration),
-        ),
+        heads=tuple(HeadSpec(name=name, input=kind, calibration=calibration) for name, kind in kinds.items()),
         heads_sha256=file_sha256(artefact_dir / HEADS_FILE),
     )
-    save_manifest(manifest, artefact_dir)
+    return save_manifest(manifest, artefact_dir)

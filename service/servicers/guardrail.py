@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from guards.errors import FieldViolation, InvalidInput
 from service.backends.base import SamplingParameters
 from service.config import LimitSettings
 from service.convert import MAX_BATCH, check_call, generate_call, parse
-from service.interceptors import Failures
+from service.interceptors import Failures, Method
 from service.pipeline import Pipeline
 from service.replies import check_response, generate_response
 from wardgate.v1 import guardrail_pb2 as guardrail
@@ -17,6 +18,9 @@ from wardgate.v1 import status_pb2 as statuses
 
 class GuardrailServicer:
     """Methods take the request's bytes and a deadline in `time.monotonic()` seconds."""
+
+    service = guardrail.DESCRIPTOR.services_by_name["GuardrailService"].full_name
+    admin_methods: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -31,6 +35,10 @@ class GuardrailServicer:
         self._sampling = sampling
         self._max_message_bytes = max_message_bytes
         self._failures = failures
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        return {"Check": self.check, "BatchCheck": self.batch_check, "Generate": self.generate}
 
     async def check(self, raw: bytes, deadline: float) -> guardrail.CheckResponse:
         return await self._check(parse(guardrail.CheckRequest, raw, self._max_message_bytes), deadline)
