@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from transformers import AutoModelForSequenceClassification
@@ -170,6 +170,7 @@ def test_a_calibration_moves_the_risk_and_says_so(folders: dict[str, Path]) -> N
     assert moved.identity.calibration == "platt(a=0.5,b=1)"
 
 
+@settings(deadline=None)
 @given(logits=st.lists(st.floats(-80, 80, width=32), min_size=4, max_size=4))
 def test_the_risk_of_a_reward_is_the_classifiers_own_probability(logits: list[float]) -> None:
     given_logits = torch.tensor([logits])

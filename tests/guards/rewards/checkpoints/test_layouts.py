@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guards.base import ScoreInput
@@ -39,6 +39,7 @@ def both_sides(text: str) -> list[ScoreInput]:
     return [ScoreInput(normalize(text)), ScoreInput(normalize("why?"), normalize(text))]
 
 
+@settings(deadline=None)
 @given(text=texts)
 @pytest.mark.parametrize("preset", ["skywork-reward-v2-qwen3-0.6b", "llama-prompt-guard-2", "toxic-bert"])
 def test_the_windows_of_a_text_cover_every_code_point_of_it(preset: str, folders: dict[str, Path], text: str) -> None:
