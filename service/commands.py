@@ -169,7 +169,8 @@ def models_list(options: Namespace) -> int:
 def models_verify(options: Namespace) -> int:
     from service.checkpoints import prepare_model
     from service.models import ModelCache, verify_models
-    from service.reward_models import open_reward_model
+    from service.reward_models import configured_artefact, open_reward_model
+    from service.rollout.catalogue import read_catalogue
 
     settings = load_settings(options.config)
     configured = {model.name: model for model in settings.models}
@@ -182,27 +183,27 @@ def models_verify(options: Namespace) -> int:
             prepared = prepare_model(settings, configured[name])
             print(f"{name}: served by {'onnx' if prepared.graph else 'torch'}, {prepared.checkpoint.digest[:12]}")
     if not options.names:
-        identity = open_reward_model(settings).identity
-        print(f"{identity.name}: heads and graph as published, {identity.digest[:12]}")
+        for artefact in read_catalogue(settings.rollout.directory, configured_artefact(settings)).artefacts.values():
+            identity = open_reward_model(settings, artefact.folder).identity
+            print(f"{identity.name} {identity.version}: heads and graph as published, {identity.digest[:12]}")
     return 0
 
 
 def policy_validate(options: Namespace) -> int:
     """Every file is checked, also after one that is wrong."""
     from guards.policy import load_policy
-    from guards.rewards.manifest import load_manifest
-    from guards.rewards.reward_model import EMBEDDED_DIR
     from service.checkpoints import head_stages_of
     from service.further_models import joined_heads
-    from service.reward_models import head_stages
+    from service.reward_models import configured_artefact
+    from service.rollout.rollout import kept_heads
 
     settings = load_settings(options.config)
-    own = head_stages(load_manifest(settings.scoring.artefact or EMBEDDED_DIR)[0])
-    stages = joined_heads(own, head_stages_of(settings))
+    own = kept_heads(settings.rollout.directory, configured_artefact(settings))
+    heads = joined_heads(own, head_stages_of(settings))
     faults = 0
     for file in options.files:
         try:
-            policy = load_policy(file, stages)
+            policy = load_policy(file, heads)
             print(f"{file}: policy '{policy.name}' version {policy.version} is valid")
         except ConfigError as error:
             faults += 1

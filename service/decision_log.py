@@ -34,6 +34,8 @@ def _fields(result: CheckResult | GenerateResult, decision: Decision) -> dict[st
         "request_id": result.request_id,
         "decision_id": result.decision_id,
         "policy": result.provenance.policy,
+        "reward_model": result.provenance.model.digest,
+        "role": result.provenance.role.value,
         "action": decision.action.name.lower(),
         "would_action": decision.would_action.name.lower(),
         "cause": decision.cause.value,

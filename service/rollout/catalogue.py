@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from guards.errors import ConfigError, InvalidInput, ModelError, UnknownName
@@ -46,6 +46,10 @@ class Catalogue:
     artefacts: Mapping[str, Artefact]
     damaged: tuple[Damaged, ...] = ()
 
+    def joined(self, artefacts: Iterable[Artefact]) -> Catalogue:
+        """With those that are in memory, though their folder may be gone."""
+        return replace(self, artefacts={**self.artefacts, **{artefact.digest: artefact for artefact in artefacts}})
+
     def find(self, name: str) -> Artefact:
         """By version, digest, or the first characters of a digest. Raises UnknownName or InvalidInput."""
         found = [artefact for artefact in self.artefacts.values() if _is_named(artefact, name)]
@@ -62,6 +66,12 @@ class Catalogue:
 def _is_named(artefact: Artefact, name: str) -> bool:
     by_digest = len(name) >= _SHORTEST_PREFIX and artefact.digest.startswith(name)
     return by_digest or artefact.version == name
+
+
+def common_heads(artefacts: Sequence[Artefact]) -> Mapping[str, frozenset[Stage]]:
+    """What every one of them has."""
+    first, *rest = (artefact.heads for artefact in artefacts)
+    return {head: sides for head, sides in first.items() if all(more.get(head) == sides for more in rest)}
 
 
 def read_catalogue(directory: Path | None, configured: Path) -> Catalogue:

@@ -48,23 +48,24 @@ class RolloutChanges:
         self._tell()
 
     async def list(self) -> RolloutView:
-        catalogue = await self._catalogue()
+        catalogue = (await self._catalogue()).joined(self._in_memory())
         versions = tuple(self._view(artefact) for artefact in catalogue.artefacts.values())
         return RolloutView(versions, catalogue.damaged, self._rollout.standing.state.history)
 
     async def get(self, name: str) -> VersionView:
         """By version or digest. Raises UnknownName."""
-        return self._view((await self._catalogue()).find(name))
+        return self._view((await self._catalogue()).joined(self._in_memory()).find(name))
 
     async def set(self, name: str, role: ModelRole | None, percent: float) -> VersionView:
         """Gives a version a role, or takes it away; `percent` is a canary's share of the requests."""
         async with self._changing():
-            artefact = (await self._catalogue()).find(name)
-            state = _with(self._rollout.standing.state, artefact.digest, role, percent)
-            if role is None:
-                await self._change(state)
+            catalogue = await self._catalogue()
+            if role is None:  # what has lost its folder can still be taken out of use
+                artefact = catalogue.joined(self._in_memory()).find(name)
+                await self._change(self._rollout.standing.state.without(artefact.digest))
             else:
-                await self._change_to(artefact, state)
+                artefact = catalogue.find(name)
+                await self._change_to(artefact, _with(self._rollout.standing.state, artefact.digest, role, percent))
             return self._view(artefact)
 
     async def roll_back(self) -> VersionView:
@@ -111,6 +112,9 @@ class RolloutChanges:
     async def _catalogue(self) -> Catalogue:
         return await asyncio.to_thread(self._rollout.read_catalogue)
 
+    def _in_memory(self) -> list[Artefact]:
+        return [model.artefact for model in self._rollout.standing.models]
+
     def _view(self, artefact: Artefact) -> VersionView:
         state = self._rollout.standing.state
         loaded = artefact.digest in self._rollout.loaded
@@ -135,7 +139,7 @@ class RolloutChanges:
             self._metrics.changes.labels(result).inc()
 
 
-def _with(state: RolloutState, digest: str, role: ModelRole | None, percent: float) -> RolloutState:
+def _with(state: RolloutState, digest: str, role: ModelRole, percent: float) -> RolloutState:
     match role:
         case ModelRole.ACTIVE:
             return state.with_active(digest)
@@ -143,5 +147,3 @@ def _with(state: RolloutState, digest: str, role: ModelRole | None, percent: flo
             return state.with_canary(digest, percent)
         case ModelRole.SHADOW:
             return state.with_shadow(digest)
-        case None:
-            return state.without(digest)

@@ -19,7 +19,7 @@ from guards.errors import ConfigError, DeadlineExceeded, ModelError, Preconditio
 from guards.types import Stage
 from service.exchange import CheckCall, GenerateCall, ModelRole
 from service.lineup import Lineup
-from service.rollout.catalogue import Artefact, Catalogue, read_catalogue
+from service.rollout.catalogue import Artefact, Catalogue, common_heads, read_catalogue
 from service.rollout.loaded import LoadedModel, ModelOpener
 from service.rollout.share import in_share
 from service.rollout.state import STATE_FILE, RolloutState, read_state, write_state
@@ -57,8 +57,7 @@ class Standing:
     @property
     def heads(self) -> Mapping[str, frozenset[Stage]]:
         """What every deciding version has."""
-        first, *rest = (model.artefact.heads for model in self.deciding)
-        return {head: sides for head, sides in first.items() if all(more.get(head) == sides for more in rest)}
+        return common_heads([model.artefact for model in self.deciding])
 
 
 class Rollout:
@@ -83,9 +82,7 @@ class Rollout:
         self.other_heads = other_heads or {}
         self._one_opens = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()  # that open and close versions
-        catalogue = self.read_catalogue()
-        state = (directory and read_state(directory)) or RolloutState(format=1, active=next(iter(catalogue.artefacts)))
-        artefacts = [_restored(catalogue, digest) for digest in state.in_use]
+        state, artefacts = kept(directory, configured)
         self._loaded = {artefact.digest: opener.open(artefact, export=True) for artefact in artefacts}
         self._stand(state)
 
@@ -226,6 +223,22 @@ async def _proven(model: LoadedModel) -> bool:
     except (ScoringError, DeadlineExceeded, Unavailable):
         log.exception("a reward model could not score", extra={"digest": model.digest})
         return False
+
+
+def kept(directory: Path | None, configured: Path) -> tuple[RolloutState, list[Artefact]]:
+    """What the folder says, at first that the configured model is active; and what it names, the active one first.
+
+    Raises ConfigError or ModelError when anything that it names is not there, whole.
+    """
+    catalogue = read_catalogue(directory, configured)
+    state = (directory and read_state(directory)) or RolloutState(format=1, active=next(iter(catalogue.artefacts)))
+    return state, [_restored(catalogue, digest) for digest in state.in_use]
+
+
+def kept_heads(directory: Path | None, configured: Path) -> Mapping[str, frozenset[Stage]]:
+    """What policies may name once a server starts from this folder."""
+    state, artefacts = kept(directory, configured)
+    return common_heads([one for one in artefacts if state.role(one.digest) is not ModelRole.SHADOW])
 
 
 def _restored(catalogue: Catalogue, digest: str) -> Artefact:

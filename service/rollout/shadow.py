@@ -18,7 +18,7 @@ from guards.base import ScoreInput
 from guards.decision import decide
 from guards.policy import Policy, PolicyGuard
 from guards.rewards.guard import RewardGuard
-from guards.types import Action, Cause, Decision, Enforcement, GuardStatus, ModelIdentity
+from guards.types import Action, Decision, Enforcement, GuardStatus, ModelIdentity
 from service.exchange import ModelRole, Verdict, least_complete
 from service.lineup import Lineup
 from service.logs import fault_fields
@@ -85,7 +85,11 @@ class Shadows:
             judged = await self._line.get()
             async with self._rollout.shadows() as shadows:
                 for model in shadows:
-                    await self._evaluate(judged, model)
+                    try:
+                        await self._evaluate(judged, model)
+                    except Exception as error:  # a fault of ours, and still no reason to touch anything else
+                        log.error("judging for a shadow broke", extra={"digest": model.digest} | fault_fields(error))
+                        self._metrics.shadowed(model.scorer.identity, "failed")
 
     async def _evaluate(self, judged: Judged, model: LoadedModel) -> None:
         identity = model.scorer.identity
@@ -103,9 +107,8 @@ class Shadows:
 
     async def _compare(self, again: _Again, model: ModelIdentity) -> str:
         """The result as one word."""
-        was = again.verdict.decision
-        if was.cause is Cause.GUARD_FAILURE:
-            return "incomparable"  # the active version decided nothing
+        if again.failed_before:
+            return "incomparable"
         try:
             would_be = await again.decision()
         except Exception as error:  # whatever it is, it is the shadow's and nobody else's
@@ -113,7 +116,7 @@ class Shadows:
             return "failed"
         if would_be is None:
             return "failed"
-        passed, would_pass = (not _outcome(decision).withholds for decision in (was, would_be))
+        passed, would_pass = (not _outcome(decision).withholds for decision in (again.verdict.decision, would_be))
         if passed == would_pass:
             return "agreed"
         self._metrics.disagreed(model, "would_block" if passed else "would_allow")
@@ -129,6 +132,12 @@ class _Again:
     members: Sequence[PolicyGuard]
     subject: TextSubject
     deadline: float
+
+    @property
+    def failed_before(self) -> bool:
+        """Whether a guard had no scores of the active version, so that there is nothing to compare with."""
+        names = {member.guard.name for member in self.members}
+        return any(one.guard in names and one.status is not GuardStatus.OK for one in self.verdict.guards)
 
     async def decision(self) -> Decision | None:
         """None when a guard failed."""

@@ -96,6 +96,7 @@ def test_a_server_may_have_no_wrapped_model(tmp_path: Path) -> None:
         ("backend: {kind: none, model: x}", "backend.none.model", "Extra inputs"),
         ("log: {level: loud}", "log.level", "'debug'"),
         ("grpc: {host: 0.0.0.0, tokens_file: t}", "", "grpc.tokens_file without grpc.tls"),
+        ("grpc: {host: 0.0.0.0, admin_tokens_file: t}", "", "grpc.admin_tokens_file without grpc.tls"),
         ("1: x", "", "must be a mapping of settings"),
         ("- a list", "", "must be a mapping"),
         ("grpc: [", "", "not valid YAML"),

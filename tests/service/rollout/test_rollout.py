@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -12,6 +13,7 @@ import grpc
 import pytest
 
 from guards.errors import ConfigError
+from service.__main__ import main
 from service.app import App
 from service.config import Settings
 from service.rollout.loaded import KNOWN_SAFE, KNOWN_UNSAFE
@@ -308,3 +310,63 @@ async def test_a_caller_who_leaves_a_change_leaves_the_disk_and_the_memory_agree
         await until(lambda: app.rollout.loaded == {app.rollout.standing.active.digest, second})
     assert done.stage == ROLLOUT_STAGE_CANARY
     assert on_disk["canary"] == {"digest": second, "percent": 1.0}
+
+
+async def test_a_canary_that_lost_its_folder_can_be_taken_out_and_given_nothing(
+    open_app: OpenApp, versions: Versions
+) -> None:
+    second = versions.add("2")
+    async with open_app(versions.settings()) as app, client_of(app) as client:
+        await client.set_rollout("2", "canary", percent=100)
+        shutil.rmtree(versions.directory / "2")
+        reply = await client.check("hello")
+        listed = await client.list_reward_models()
+        error = await refused(client.set_rollout("2", "active"))
+        await client.set_rollout("2", "none")
+        await until(lambda: second not in app.rollout.loaded)
+    assert reply.provenance.reward_model_digest == second
+    assert [model.version for model in listed.models] == ["1", "2"]
+    assert error.code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_rollback_to_a_version_that_is_gone_is_refused(open_app: OpenApp, versions: Versions) -> None:
+    for version in ("2", "3"):
+        versions.add(version)
+    async with open_app(versions.settings()) as app, client_of(app) as client:
+        await client.set_rollout("2", "active")
+        await client.set_rollout("3", "active")
+        shutil.rmtree(versions.directory / "2")
+        error = await refused(client.roll_back())
+        assert app.rollout.standing.active.artefact.version == "3"
+    assert error.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "put it back or set another one active" in str(error)
+
+
+async def test_a_policy_is_valid_for_what_was_rolled_out(
+    open_app: OpenApp, versions: Versions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    versions.add("2", kinds={"request_risk": "prompt", "helpfulness": "exchange"})
+    config = versions.root / "wardgate.yaml"
+    config.write_text(
+        f"scoring: {{artefact: {versions.configured}}}\nrollout: {{directory: {versions.directory}}}\n"
+        "backend: {kind: none}\n"
+    )
+    helpful = REQUEST_POLICY + "response: [{kind: reward, name: h, head: helpfulness, thresholds: {flag: 0.5}}]\n"
+    file = write_policy(versions.root, helpful, "helpful.yaml")
+    validate = ["policy", "validate", str(file), "--config", str(config)]
+    assert main(validate) == 2
+    assert "head 'helpfulness' does not judge the response side" in capsys.readouterr().err
+    async with open_app(versions.settings()) as app, client_of(app) as client:
+        await client.set_rollout("2", "active")
+    assert main(validate) == 0
+
+
+async def test_a_version_name_that_several_have_needs_the_digest(open_app: OpenApp, versions: Versions) -> None:
+    versions.add("2")
+    other = versions.add("2", folder=versions.directory / "other", shift=0.5)
+    async with open_app(versions.settings()) as app, client_of(app) as client:
+        error = await refused(client.set_rollout("2", "shadow"))
+        assert (await client.set_rollout(other[:8], "shadow")).digest == other
+        assert (await client.get_reward_model(other)).stage == ROLLOUT_STAGE_SHADOW
+    assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert other[:12] in str(error)

@@ -10,10 +10,13 @@ import pytest
 
 from guards.base import ScoreInput
 from guards.errors import ScoringError
-from guards.types import TextScores
+from guards.types import Message, Role, Scope, TextPart, TextScores
 from service.app import App
 from service.config import Settings
+from service.lineup import Lineup
 from service.rollout.loaded import KNOWN_SAFE, KNOWN_UNSAFE
+from service.rollout.shadow import Judged
+from service.subject import request_text
 from tests.fakes import write_policy
 from tests.service.rollout.test_rollout import client_of, sample, series
 from tests.service.rollout.versions import REQUEST_POLICY, Versions
@@ -136,3 +139,37 @@ async def test_a_canarys_decisions_are_not_compared(open_app: OpenApp, versions:
         await client.check(KNOWN_SAFE)
         await until(lambda: finished(app) == 1)
     assert evaluated(app, "agreed") == 1
+
+
+async def test_what_the_active_version_could_not_judge_is_not_compared(open_app: OpenApp, versions: Versions) -> None:
+    versions.add("2")
+    write_policy(versions.policies, REQUEST_POLICY.replace("{block: 0.8}}", "{block: 0.8}, on_error: open}"))
+    async with open_app(versions.settings()) as app, client_of(app) as client:
+        await client.set_rollout("2", "shadow")
+        active = app.rollout.standing.active
+        score = active.scorer.score
+
+        async def broken(inputs: Sequence[ScoreInput], deadline: float) -> tuple[TextScores, ...]:
+            raise ScoringError("broken")
+
+        active.scorer.score = broken  # type: ignore[method-assign]
+        await client.check(KNOWN_UNSAFE)
+        active.scorer.score = score  # type: ignore[method-assign]
+        await client.check(KNOWN_UNSAFE)
+        await until(lambda: finished(app) == 2)
+    assert (evaluated(app, "incomparable"), evaluated(app, "agreed")) == (1, 1)
+
+
+async def test_a_fault_in_judging_for_a_shadow_stops_neither_the_server_nor_the_shadow(
+    open_app: OpenApp, versions: Versions
+) -> None:
+    versions.add("2")
+    async with open_app(versions.settings()) as app, client_of(app) as client:
+        await client.set_rollout("2", "shadow")
+        lineup = Lineup(app.rollout.standing.active.scorer)
+        text = await request_text([Message(Role.USER, (TextPart("hello"),))], Scope.NEW_TURNS)
+        for _ in range(8):  # a text without its verdict: more of them than there are at work at once
+            app.shadows.offer(Judged(app.policies.in_force[0], lineup, "", [], [text], []))
+        await until(lambda: evaluated(app, "failed") == 8)
+        await client.check(KNOWN_UNSAFE)
+        await until(lambda: evaluated(app, "agreed") == 1)
