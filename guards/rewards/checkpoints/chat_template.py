@@ -12,6 +12,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from jinja2 import TemplateError, meta
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
 from guards.errors import ModelError
 from guards.rewards.checkpoints.files import CheckpointFiles
 
@@ -25,12 +29,6 @@ def render_chat(
     """Raises ModelError when there is no template, or when it refuses the messages or the arguments."""
     if not files.chat_template:
         raise ModelError(f"{files.folder} has no chat template; write one with `input: template` and `template`")
-    try:
-        from jinja2 import TemplateError, meta
-        from jinja2.ext import loopcontrols
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-    except ImportError as error:
-        raise ModelError("a chat template needs Jinja; install wardgate[local]") from error
     sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     sandbox.filters["tojson"] = _to_json
     sandbox.globals["raise_exception"] = _raise

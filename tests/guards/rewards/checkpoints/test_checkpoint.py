@@ -183,6 +183,22 @@ def test_the_risk_of_a_reward_is_the_classifiers_own_probability(logits: list[fl
     assert torch.sigmoid(-many)[0, 0].item() == pytest.approx(given_logits[0, [0, 3]].sigmoid().max().item(), abs=1e-6)
 
 
+def test_half_precision_moves_a_reward_by_its_rounding_only(folders: dict[str, Path]) -> None:
+    checkpoint = open_checkpoint("guard", reading("granite-guardian"), folders["granite-guardian"])
+    exact, rounded = (
+        CheckpointModel(checkpoint, load_torch_runtime(checkpoint, dtype=dtype)).score([TEXT])[0].heads["guard"].reward
+        for dtype in ("float32", "bfloat16")
+    )
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, abs=0.15)
+
+
+def test_a_device_that_is_not_there_is_named(folders: dict[str, Path]) -> None:
+    checkpoint = open_checkpoint("guard", reading("toxic-bert"), folders["toxic-bert"])
+    with pytest.raises(ModelError, match="cannot put the model on cuda:99"):
+        load_torch_runtime(checkpoint, device="cuda:99")
+
+
 @pytest.mark.parametrize("pad_token_id", [0, None])
 def test_a_reward_model_is_read_at_its_last_token_whatever_it_pads_with(
     tmp_path: Path, pad_token_id: int | None
