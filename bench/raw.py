@@ -22,8 +22,9 @@ from bench.texts import mixed_texts
 from guards.base import ScoreInput
 from guards.normalize import normalize
 from guards.rewards.encoding import pad
-from guards.rewards.reward_model import RewardModel, batches_by_length
+from guards.rewards.reward_model import RewardModel
 from guards.rewards.runtimes.base import Runtime, TokenBatch
+from guards.rewards.scoring_model import batches_by_length
 from service.config import load_settings
 from service.reward_models import open_lone_runtime, open_reward_model
 

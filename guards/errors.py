@@ -8,6 +8,7 @@ WardgateError
 ├── PreconditionFailed      the name exists, but not as asked (a policy version that is gone)
 ├── ConfigError             a configuration or policy file is wrong; refused before serving
 ├── ModelError              a model is missing, damaged or does not match its manifest
+│   └── NotExportable       a network has no ONNX graph that gives its numbers
 ├── Unauthenticated         no or wrong credentials
 ├── PermissionDenied        known credentials, but not for this; carries the setting that would allow it
 ├── Overloaded              admission refused; carries when to try again
@@ -84,6 +85,10 @@ class ConfigError(WardgateError):
 
 class ModelError(WardgateError):
     reason = "MODEL"
+
+
+class NotExportable(ModelError):
+    reason = "NOT_EXPORTABLE"
 
 
 class Unauthenticated(WardgateError):

@@ -13,6 +13,7 @@ from service.admission import Admission
 from service.backends.base import Backend, SamplingParameters
 from service.config import NoBackend, OpenAISettings, SamplingDefaults, Settings, TransformersSettings
 from service.decision_log import DecisionLog
+from service.further_models import FurtherModels
 from service.http import HttpServer
 from service.interceptors import Failures
 from service.metrics import LiveGauge, Metrics
@@ -43,8 +44,15 @@ class App:
     def __init__(self, settings: Settings, model: RewardModel | None = None) -> None:
         self.settings = settings
         self.metrics = Metrics(version("wardgate"))
-        opener = ModelOpener(settings, self.metrics.batched, model)
-        self.rollout = Rollout(settings.rollout.directory, configured_artefact(settings), opener)
+        self.further = FurtherModels(settings, self.metrics.further_batched)
+        self.rollout = Rollout(
+            settings.rollout.directory,
+            configured_artefact(settings),
+            ModelOpener(settings, self.metrics.batched, model),
+            self.further.scorers,
+            self.further.head_stages,
+        )
+        self.further.check_heads(self.rollout.standing.heads)
         self.policies = PolicyStore(
             settings.policies.directory,
             settings.policies.default,
@@ -94,6 +102,7 @@ class App:
     async def start(self) -> None:
         """Opens both ports; scoring is warm and proven first, the wrapped model warms up after."""
         await self.rollout.prove()
+        await self.further.warm_up()
         await self.http.start()
         await self.server.start()
         await self._update_health()
@@ -103,11 +112,15 @@ class App:
         self.ready = False
         self.admission.close()
         await self.server.stop()
-        await self.rollout.close(self.settings.grpc.drain_s)
+        await self.close_scoring(self.settings.grpc.drain_s)
         if self.backend:
             await self.backend.stop()
         await self.http.stop()
         log.info("stopped")
+
+    async def close_scoring(self, grace_s: float) -> None:
+        """Ends the threads of every model, after what is in their lines."""
+        await asyncio.gather(self.rollout.close(grace_s), self.further.close(grace_s))
 
     async def _start_backend(self) -> None:
         if self.backend:
@@ -127,8 +140,12 @@ class App:
         """An upstream that is down leaves the server ready: Check needs none, and restarts would not mend it."""
         scoring = self.rollout.healthy
         upstream = self._backend_started and (self.backend is None or await self.backend.healthy())
-        self.ready = scoring and self._backend_started
-        for component, ok in ((REWARD_MODEL, scoring), (UPSTREAM, upstream)):
+        self.ready = scoring and self.further.healthy and self._backend_started
+        for component, ok in (
+            (REWARD_MODEL, scoring),
+            ("further-models", self.further.healthy),
+            (UPSTREAM, upstream),
+        ):
             self.metrics.component_ready.labels(component).set(ok)
         services = dict.fromkeys(self.server.services, self.ready)
         await self.server.set_health({"": self.ready, **services, REWARD_MODEL: scoring, UPSTREAM: upstream})
@@ -141,11 +158,11 @@ class App:
             self._lag_s = max(0.0, time.monotonic() - due)
 
     def _gauges(self) -> list[LiveGauge]:
-        admission, rollout = self.admission, self.rollout
+        admission, rollout, further = self.admission, self.rollout, self.further
         return [
             LiveGauge("wardgate_inflight_requests", "Requests at work.", lambda: admission.in_flight),
             LiveGauge("wardgate_waiting_requests", "Requests waiting for a place.", lambda: admission.waiting),
-            LiveGauge("wardgate_queue_depth", "Windows waiting for a forward.", lambda: rollout.depth),
+            LiveGauge("wardgate_queue_depth", "Windows waiting for a forward.", lambda: rollout.depth + further.depth),
             LiveGauge("wardgate_event_loop_lag_seconds", "Lateness of the event loop.", lambda: self._lag_s),
         ]
 

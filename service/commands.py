@@ -71,7 +71,7 @@ async def _check(settings: Settings, options: Namespace) -> Any:
             )
         )
     finally:
-        await app.rollout.close(0)
+        await app.close_scoring(0)
 
 
 def _word(action: int) -> str:
@@ -83,13 +83,16 @@ def _word(action: int) -> str:
 def evaluate(options: Namespace) -> int:
     """Measures one head on a labelled file, at the default policy's threshold."""
     from guards.learning.evaluate import evaluate_file
+    from service.checkpoints import head_stages_of
+    from service.further_models import joined_heads
     from service.reward_models import head_stages, open_reward_model
 
     settings = _scoring_only(options)
     model = open_reward_model(settings)
     if options.head not in model.heads:
         raise UnknownName("head", options.head, model.heads)
-    threshold = default_threshold(settings, head_stages(model.manifest), options.head)
+    heads = joined_heads(head_stages(model.manifest), head_stages_of(settings))
+    threshold = default_threshold(settings, heads, options.head)
     report = evaluate_file(model, options.file, options.head, threshold)
     if options.json:
         print(json.dumps(report))
@@ -195,38 +198,57 @@ def train_answers(options: Namespace) -> int:
 
 
 def models_pull(options: Namespace) -> int:
+    from service.checkpoints import pull_model
     from service.models import ModelCache, pull_models
     from service.reward_models import configured_artefact, export_reward_model
     from service.rollout.catalogue import read_catalogue
 
     settings = load_settings(options.config)
-    names = options.names or _needed_models(settings)
-    for path in pull_models(ModelCache(settings.model_cache), names, progress=not options.quiet):
+    configured = {model.name: model for model in settings.models}
+    asked = options.names or [*_needed_models(settings), *configured]
+    names = [name for name in asked if name not in configured]
+    pulled = pull_models(ModelCache(settings.model_cache), names, progress=not options.quiet) if names else ()
+    for path in pulled:
         print(path)
     if not options.names or settings.scoring.encoder in options.names:
         for artefact in read_catalogue(settings.rollout.directory, configured_artefact(settings)).artefacts.values():
             print(export_reward_model(settings, artefact.folder).parent)
+    for name in asked:
+        if name in configured:
+            print(pull_model(settings, configured[name], progress=not options.quiet))
     return 0
 
 
 def models_list(options: Namespace) -> int:
+    from service.checkpoints import list_configured
     from service.models import ModelCache, list_models
 
-    for entry in list_models(ModelCache(load_settings(options.config).model_cache)):
+    settings = load_settings(options.config)
+    for entry in list_models(ModelCache(settings.model_cache)):
         size = f"{entry.size_bytes / 1e6:.0f} MB"
         print(f"{entry.name:32} {entry.state.value:8} {size:>8}  {entry.digest[:12]:12}  {entry.source}")
+    for model in list_configured(settings):
+        state = "unready" if model.fault else "ready"
+        print(f"{model.name:32} {state:8} {model.runtime:>8}  {model.digest[:12]:12}  {model.fault or model.source}")
     return 0
 
 
 def models_verify(options: Namespace) -> int:
+    from service.checkpoints import prepare_model
     from service.models import ModelCache, verify_models
     from service.reward_models import configured_artefact, open_reward_model
     from service.rollout.catalogue import read_catalogue
 
     settings = load_settings(options.config)
-    names = options.names or _needed_models(settings)
-    for manifest in verify_models(ModelCache(settings.model_cache), names):
+    configured = {model.name: model for model in settings.models}
+    asked = options.names or [*_needed_models(settings), *configured]
+    names = [name for name in asked if name not in configured]
+    for manifest in verify_models(ModelCache(settings.model_cache), names) if names else ():
         print(f"{manifest.name}: {len(manifest.files)} files as published, {manifest.digest[:12]}")
+    for name in asked:
+        if name in configured:
+            prepared = prepare_model(settings, configured[name])
+            print(f"{name}: served by {'onnx' if prepared.graph else 'torch'}, {prepared.checkpoint.digest[:12]}")
     if not options.names:
         for artefact in read_catalogue(settings.rollout.directory, configured_artefact(settings)).artefacts.values():
             identity = open_reward_model(settings, artefact.folder).identity
@@ -237,11 +259,14 @@ def models_verify(options: Namespace) -> int:
 def policy_validate(options: Namespace) -> int:
     """Every file is checked, also after one that is wrong."""
     from guards.policy import load_policy
+    from service.checkpoints import head_stages_of
+    from service.further_models import joined_heads
     from service.reward_models import configured_artefact
     from service.rollout.rollout import kept_heads
 
     settings = load_settings(options.config)
-    heads = kept_heads(settings.rollout.directory, configured_artefact(settings))
+    own = kept_heads(settings.rollout.directory, configured_artefact(settings))
+    heads = joined_heads(own, head_stages_of(settings))
     faults = 0
     for file in options.files:
         try:

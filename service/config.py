@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from guards.errors import ConfigError
-from guards.policy import describe
+from guards.errors import ConfigError, ModelError
+from guards.policy import Name, describe
+from guards.rewards.checkpoints.presets import with_preset
+from guards.rewards.checkpoints.spec import CheckpointSpec
+from service.model_sources import parse_source
 from service.policies import EMBEDDED_POLICIES
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -81,6 +84,43 @@ class ScoringSettings(_Section):
     patience: Annotated[float, Field(ge=0)] = 1.3  # in lengths of the line: who waited longer is overtaken by few
     max_queue_items: Count = 4096  # windows waiting; more are refused
     max_windows: Count = 256  # windows of one text; more leave its coverage incomplete
+
+
+class ModelSettings(_Section):
+    """A reward model or safety classifier beside the reward model: a checkpoint, read as `reading` says.
+
+    In the file the reading's keys stand beside these; a preset fills those that are left out. See docs/models.md.
+    """
+
+    name: Name  # also of its head; a classifier with several risk labels has NAME.LABEL too
+    preset: str = ""
+    source: str  # file:/absolute/path or hf:org/name@revision
+    runtime: Literal["auto", "onnx", "torch"] = "auto"  # auto: onnx on CPUs where the graph gives torch's numbers
+    device: str = "cpu"  # for torch: cpu, cuda, cuda:0
+    dtype: Literal["", "float32", "bfloat16", "float16"] = ""  # for torch; empty: float32 on CPUs, else bfloat16
+    workers: Count = 1  # threads, each with one forward at a time
+    threads: Count | None = None  # of one forward; empty: the cores shared among `workers`
+    max_batch_tokens: Count = 512  # padded tokens of one forward
+    reading: CheckpointSpec
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_reading(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "reading" in data:
+            raise ValueError("a model is a mapping with `name`, `source` and a preset or the keys of docs/models.md")
+        own = {key: value for key, value in data.items() if key in cls.model_fields}
+        reading = {key: value for key, value in data.items() if key not in cls.model_fields}
+        return own | {"reading": with_preset(str(data.get("preset", "")), reading)}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        try:
+            parse_source(self.source)
+        except ModelError as error:
+            raise ValueError(str(error)) from error
+        if self.runtime == "onnx" and self.device != "cpu":
+            raise ValueError("`runtime: onnx` computes on the CPU; take `torch` or `auto` for another device")
+        return self
 
 
 class SamplingDefaults(_Section):
@@ -160,6 +200,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     admission: AdmissionSettings = AdmissionSettings()
     scoring: ScoringSettings = ScoringSettings()
+    models: tuple[ModelSettings, ...] = ()
     backend: BackendSettings = TransformersSettings()
     policies: PolicySettings = PolicySettings()
     rollout: RolloutSettings = RolloutSettings()
@@ -176,6 +217,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return env_settings, init_settings  # the environment overrides the file, which arrives as init
+
+    @model_validator(mode="after")
+    def _models_have_names_of_their_own(self) -> Settings:
+        names = [model.name for model in self.models]
+        if len(set(names)) != len(names):
+            raise ValueError("two of `models` have the same name")
+        return self
 
     @model_validator(mode="after")
     def _tokens_need_tls(self) -> Settings:

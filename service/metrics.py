@@ -104,6 +104,10 @@ class Metrics:
         for waited_s in report.queue_s:
             self.queue_wait.observe(waited_s)
 
+    def further_batched(self, model: str, report: BatchReport) -> None:
+        """One forward of a model beside the reward model."""
+        self.further_forward.labels(model).observe(report.forward_s)
+
     def policies_loaded(self, policies: Mapping[str, Policy], ok: bool) -> None:
         """The policies in force after a load; a refused file leaves the old ones and counts as an error."""
         self.policy_reloads.labels("ok" if ok else "error").inc()
@@ -259,6 +263,10 @@ class Metrics:
         self.queue_wait = Histogram(
             "wardgate_queue_wait_seconds", "A window's wait for its forward.", buckets=_LATENCY, registry=r
         )
+        self.further_forward = Histogram(
+            "wardgate_further_forward_duration_seconds", "One forward of a model beside the reward model.",
+            ["model"], buckets=_LATENCY, registry=r,
+        )  # fmt: skip
 
     def _define_config(self) -> None:
         r = self.registry

@@ -6,6 +6,7 @@ Nothing here decides where a model is kept or whether it is complete: that is `s
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import shutil
 import stat
@@ -16,11 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from guards.errors import ModelError
+
+log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
 DOWNLOAD_LIMIT_S = 1800.0
@@ -32,9 +35,11 @@ HUB_PATTERNS = (
     "vocab.txt",
     "merges.txt",
     "tokenizer.model",
+    "spm.model",
     "*.spm",
     "LICENSE*",
 )
+_VOCABULARIES = ("vocab.txt", "vocab.json", "tokenizer.model", "spm.model")
 
 _PYPI = re.compile(r"(?P<package>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9.+!_-]*)")
 _HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[\w.-]+)")
@@ -229,3 +234,18 @@ def fetch_from_hub(source: HubSource, target: Path) -> None:
             place = target / path.relative_to(found)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
+    write_fast_tokenizer(target)
+
+
+def write_fast_tokenizer(folder: Path) -> None:
+    """Converts a tokenizer that was published as a vocabulary only, where transformers can; else does nothing."""
+    published = any((folder / name).is_file() for name in _VOCABULARIES)
+    if (folder / "tokenizer.json").exists() or not published:  # from no vocabulary transformers makes an empty one
+        return
+    try:
+        from transformers import AutoTokenizer
+
+        tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    except Exception as error:  # no transformers, no converter: who needs the file says so
+        log.warning("no tokenizer.json could be made", extra={"folder": str(folder), "error": type(error).__name__})

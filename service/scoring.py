@@ -12,7 +12,7 @@ from guards.base import ScoreInput
 from guards.errors import DeadlineExceeded
 from guards.normalize import normalize
 from guards.rewards.encoding import EncodedText
-from guards.rewards.reward_model import RewardModel
+from guards.rewards.scoring_model import ScoringModel
 from guards.types import ModelIdentity, ScoreTiming, TextScores
 from service.batcher import Batcher, SequenceResult
 
@@ -24,7 +24,7 @@ _FIRST_DEADLINE_S = 60.0  # for scoring before anybody waits: the runtime alloca
 class BatchedScorer:
     """`guards.base.Scorer`: every window of every text of a call goes to the batcher at once."""
 
-    def __init__(self, model: RewardModel, batcher: Batcher) -> None:
+    def __init__(self, model: ScoringModel, batcher: Batcher) -> None:
         self._model = model
         self._batcher = batcher
 
@@ -83,6 +83,8 @@ class BatchedScorer:
         return encoded
 
     def _combine(self, text: EncodedText, tokenize_s: float, results: Sequence[SequenceResult]) -> TextScores:
+        if not results:  # no head judges such texts
+            return TextScores({}, text.coverage)
         heads = self._model.combine(text, np.stack([result.rewards for result in results]))
         timing = ScoreTiming(
             tokenize_s=tokenize_s,

@@ -13,9 +13,12 @@ from pydantic import BaseModel
 
 from guards.learning.card import with_tables
 from guards.policy import load_policy
+from guards.rewards.checkpoints.presets import presets
+from guards.rewards.checkpoints.spec import CheckpointSpec
 from guards.rewards.manifest import load_manifest
 from guards.rewards.reward_model import EMBEDDED_DIR
-from service.config import OpenAISettings, Settings, TransformersSettings
+from guards.types import Stage
+from service.config import ModelSettings, OpenAISettings, Settings, TransformersSettings
 from service.metrics import Metrics
 from tests.fakes import HEADS, FakeBackend, running_server, write_policy
 
@@ -52,22 +55,31 @@ def test_every_setting_is_described(section: str) -> None:
         assert f"`{name}" in page or f".{name}`" in page or f"`kind: {section}`" in page, f"{section}.{name}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/policies.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/policies.md", "docs/models.md"])
 def test_the_example_policies_are_valid(page: str, tmp_path: Path) -> None:
     examples = [text for text in fenced(page, "yaml") if "thresholds" in text]
     assert examples
     for index, text in enumerate(examples):
         file = tmp_path / f"{index}.yaml"
         file.write_text(text)
-        assert load_policy(file, HEADS).request
+        assert load_policy(file, HEADS | {"prompt-guard": frozenset((Stage.REQUEST,))}).request
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/configuration.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/configuration.md", "docs/models.md"])
 def test_the_example_settings_are_valid(page: str) -> None:
     examples = [text for text in fenced(page, "yaml") if "thresholds" not in text]
     assert examples
     for text in examples:
         assert Settings(**yaml.safe_load(text))
+
+
+def test_every_preset_and_key_of_a_further_model_is_described() -> None:
+    page = (ROOT / "docs/models.md").read_text()
+    for preset in presets():
+        assert f"| `{preset}` |" in page
+        assert f"### {preset}\n" in page
+    for key in {*ModelSettings.model_fields, *CheckpointSpec.model_fields} - {"reading"}:
+        assert f"`{key}`" in page, key
 
 
 def test_the_reward_models_page_has_the_manifests_figures() -> None:

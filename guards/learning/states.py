@@ -23,7 +23,7 @@ from guards.base import ScoreInput
 from guards.normalize import NORMALIZER_VERSION, normalize
 from guards.rewards.encoding import EncodedSequence, TextEncoder, pad
 from guards.rewards.manifest import EncoderSpec, WindowSpec
-from guards.rewards.reward_model import batches_by_length
+from guards.rewards.scoring_model import batches_by_length
 from guards.rewards.torch_model import lower_states
 
 Progress = Callable[[str, int, int], None]  # what, done, total

@@ -41,7 +41,7 @@ class EncodedSequence:
 
 @dataclass(frozen=True, slots=True)
 class EncodedText:
-    """All windows of one judged text, never empty."""
+    """All windows of one judged text; none when the model does not judge such texts."""
 
     kind: Kind
     sequences: tuple[EncodedSequence, ...]
@@ -98,7 +98,7 @@ class TextEncoder:
             body = [*opening, *tokens.ids[start:end], self._sep]
             ids = np.array([*context, *body], dtype=np.int64)
             segments = np.array([0] * len(context) + [own_segment] * len(body), dtype=np.int64)
-            sequences.append(EncodedSequence(ids, segments, *_source(text, tokens, start, end)))
+            sequences.append(EncodedSequence(ids, segments, *source_of(text, tokens.offsets, start, end)))
         coverage = Coverage(total, covered(kept), len(kept))
         return EncodedText(kind, tuple(sequences), coverage)
 
@@ -134,10 +134,10 @@ def pad(sequences: Sequence[EncodedSequence]) -> TokenBatch:
     return TokenBatch(ids, mask, segments)
 
 
-def _source(text: NormalizedText, tokens: Encoding, start: int, end: int) -> tuple[int, int]:
+def source_of(text: NormalizedText, offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
     """Tokens [start, end) in code points of the original; the outer windows reach the text's ends."""
-    first = 0 if start == 0 else text.source_span(*tokens.offsets[start])[0]
-    last = len(text.original) if end == len(tokens.ids) else text.source_span(*tokens.offsets[end - 1])[1]
+    first = 0 if start == 0 else text.source_span(*offsets[start])[0]
+    last = len(text.original) if end == len(offsets) else text.source_span(*offsets[end - 1])[1]
     return first, last
 
 

@@ -7,14 +7,16 @@ The legacy exporter (`dynamo=False`) is used on purpose: onnxruntime optimizes i
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 import torch
+from torch import nn
 
-from guards.rewards.manifest import Manifest, load_manifest
+from guards.rewards.manifest import load_manifest
 from guards.rewards.runtimes.onnx import DIGEST_KEY, HEADS_KEY
-from guards.rewards.torch_model import RewardNetwork, load_network
+from guards.rewards.torch_model import load_network
 
 OPSET = 17
 INPUTS = ("input_ids", "attention_mask", "segment_ids")
@@ -27,14 +29,15 @@ def export_onnx(artefact_dir: Path, encoder_dir: Path, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     try:
-        _trace(network, partial)
-        _stamp(partial, manifest, digest)
+        trace(network, partial)
+        stamp(partial, manifest.columns, digest)
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _trace(network: RewardNetwork, path: Path) -> None:
+def trace(network: nn.Module, path: Path) -> None:
+    """Token batch -> rewards, for any number of texts and tokens."""
     tokens = 16
     ids = torch.ones((2, tokens), dtype=torch.long)
     mask = torch.ones_like(ids)
@@ -58,9 +61,9 @@ def _trace(network: RewardNetwork, path: Path) -> None:
         )
 
 
-def _stamp(path: Path, manifest: Manifest, digest: str) -> None:
-    """Say inside the graph which heads it has and which manifest it came from."""
+def stamp(path: Path, columns: Sequence[str], digest: str) -> None:
+    """Say inside the graph which columns it gives, and by digest which model it came from."""
     graph = onnx.load(str(path))
-    onnx.helper.set_model_props(graph, {HEADS_KEY: ",".join(manifest.columns), DIGEST_KEY: digest})
+    onnx.helper.set_model_props(graph, {HEADS_KEY: ",".join(columns), DIGEST_KEY: digest})
     onnx.checker.check_model(graph)
     onnx.save(graph, str(path))

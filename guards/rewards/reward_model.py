@@ -6,18 +6,17 @@ batcher, for the command line, training and evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from guards.base import ScoreInput
-from guards.errors import ModelError, ScoringError
+from guards.errors import ModelError
 from guards.normalize import NORMALIZER_VERSION
-from guards.rewards.encoding import EncodedSequence, EncodedText, TextEncoder, pad
+from guards.rewards.encoding import EncodedText, TextEncoder
 from guards.rewards.manifest import SPREAD_SUFFIX, Manifest, file_sha256, load_manifest
 from guards.rewards.runtimes.base import FloatArray, Runtime
+from guards.rewards.scoring_model import check_shape, score_now, worst_window
 from guards.types import HeadScore, ModelIdentity, TextScores
 
 EMBEDDED_DIR = Path(__file__).parent / "embedded"
@@ -42,8 +41,7 @@ class RewardModel:
         self.manifest = manifest
         self.runtime = runtime
         self.heads = manifest.head_names
-        columns = {name: column for column, name in enumerate(manifest.columns)}
-        self._spread_columns = [columns.get(name + SPREAD_SUFFIX) for name in self.heads]
+        self._columns = {name: column for column, name in enumerate(manifest.columns)}
         self.identity = ModelIdentity(
             name=manifest.name,
             version=manifest.version,
@@ -60,51 +58,22 @@ class RewardModel:
 
     def combine(self, encoded: EncodedText, rewards: FloatArray) -> Mapping[str, HeadScore]:
         """The worst window of every head that judges this kind; `rewards` is [windows, columns]."""
-        columns = len(self.manifest.columns)
-        if rewards.shape != (len(encoded.sequences), columns):
-            raise ScoringError(f"rewards have shape {rewards.shape}, not {(len(encoded.sequences), columns)}")
-        scores = {}
-        for column, spec in enumerate(self.manifest.heads):
-            if spec.input != encoded.kind:
-                continue
-            values = rewards[:, column]
-            if not np.isfinite(values).all():
-                raise ScoringError(f"head {spec.name} gave a reward that is not a finite number")
-            worst = int(values.argmin())
-            reward = float(values[worst])
-            spread_column = self._spread_columns[column]
-            spread = 0.0 if spread_column is None else float(rewards[worst, spread_column])
-            window = encoded.sequences[worst]
-            scores[spec.name] = HeadScore(
-                spec.name, reward, spec.calibration.risk(reward), window.start, window.end, spread
+        check_shape(encoded, rewards, len(self._columns))
+        return {
+            spec.name: worst_window(
+                spec.name,
+                spec.calibration,
+                encoded,
+                rewards[:, self._columns[spec.name]],
+                rewards[:, self._columns[spec.name + SPREAD_SUFFIX]] if spec.members > 1 else None,
             )
-        return scores
+            for spec in self.manifest.heads
+            if spec.input == encoded.kind
+        }
 
     def score(self, items: Sequence[ScoreInput], batch_tokens: int = 512) -> tuple[TextScores, ...]:
-        """All items in order; windows are batched by length, about `batch_tokens` tokens at a time."""
-        encoded = [self.encode(item) for item in items]
-        flat = [sequence for text in encoded for sequence in text.sequences]
-        rewards = np.empty((len(flat), len(self.manifest.columns)), dtype=np.float32)
-        for rows in batches_by_length(flat, batch_tokens):
-            rewards[rows] = self.runtime.forward(pad([flat[row] for row in rows]))
-        scores, start = [], 0
-        for text in encoded:
-            end = start + len(text.sequences)
-            scores.append(TextScores(self.combine(text, rewards[start:end]), text.coverage))
-            start = end
-        return tuple(scores)
-
-
-def batches_by_length(sequences: Sequence[EncodedSequence], batch_tokens: int) -> Iterator[list[int]]:
-    """Row numbers, shortest first, in batches of at most `batch_tokens` padded tokens (or one row)."""
-    batch: list[int] = []
-    for row in sorted(range(len(sequences)), key=lambda row: len(sequences[row])):
-        if batch and (len(batch) + 1) * len(sequences[row]) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+        """All items in order, without a batcher; about `batch_tokens` tokens at a time."""
+        return score_now(self, items, batch_tokens)
 
 
 def load_reward_model(

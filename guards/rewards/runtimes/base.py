@@ -17,8 +17,8 @@ FloatArray = NDArray[np.float32]
 class TokenBatch:
     """A padded batch; all arrays are [batch, tokens], int64.
 
-    `segment_ids`: 0 on prompt tokens (and the first special token), 1 on response tokens;
-    padding has `attention_mask` 0.
+    `segment_ids`: 0 on prompt tokens (and the first special token), 1 on response tokens.
+    Padding is on the right and has `attention_mask` 0; which id a model wants there is its runtime's affair.
     """
 
     input_ids: IntArray

@@ -43,6 +43,7 @@ class OnnxRuntime:
         if HEADS_KEY not in metadata or DIGEST_KEY not in metadata:
             raise ModelError(f"{path} was not exported by wardgate; run `wardgate models pull`")
         self._heads = tuple(metadata[HEADS_KEY].split(","))
+        self._inputs = {one.name for one in self._session.get_inputs()}  # no segments in one that does not use them
         self.manifest_digest: str = metadata[DIGEST_KEY]
 
     @property
@@ -57,7 +58,7 @@ class OnnxRuntime:
             "segment_ids": batch.segment_ids,
         }
         try:
-            (rewards,) = self._session.run(["rewards"], feed)
+            (rewards,) = self._session.run(["rewards"], {name: feed[name] for name in self._inputs})
         except Exception as error:  # onnxruntime's own exceptions share no public base
             raise ScoringError("onnxruntime could not run the batch") from error
         return np.asarray(rewards, dtype=np.float32)

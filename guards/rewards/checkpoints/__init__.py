@@ -1,0 +1,1 @@
+"""Reward models and safety classifiers that others trained, served from their checkpoints as they are."""
