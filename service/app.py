@@ -6,19 +6,24 @@ import asyncio
 import logging
 import signal
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 
+from guards.policy import Policy
 from guards.rewards.reward_model import RewardModel
 from service.admission import Admission
 from service.backends.base import Backend, SamplingParameters
 from service.batch_choice import BatchLimits
 from service.batcher import Batcher
+from service.calibrations import CalibrationStore
 from service.config import NoBackend, OpenAISettings, SamplingDefaults, ScoringSettings, Settings, TransformersSettings
 from service.decision_log import DecisionLog
+from service.drift import DriftMonitor
 from service.http import HttpServer
 from service.interceptors import Failures
 from service.metrics import LiveGauge, Metrics
 from service.models import ModelCache
+from service.observers import Observers
 from service.pipeline import Pipeline
 from service.policies import PolicyStore, watch_policies
 from service.reward_models import head_stages, open_lone_runtime, open_reward_model
@@ -45,19 +50,25 @@ class App:
         if model is None:
             model, lone = open_reward_model(settings), open_lone_runtime(settings)
         self.metrics = Metrics(version("wardgate"), model.identity)
+        calibrations = settings.calibrations
+        self.drift = DriftMonitor(
+            calibrations.drift_window, calibrations.drift_false_alarms, self.metrics.drift_compared
+        )
         self.policies = PolicyStore(
             settings.policies.directory,
             settings.policies.default,
             settings.policies.routes,
             head_stages(model.manifest),
-            self.metrics.policies_loaded,
+            self._policies_loaded,
+            CalibrationStore(calibrations.directory, [model.identity.digest], self.drift),
         )
         self.policies.load()
         self.backend = build_backend(settings)
         self.batcher = Batcher(model.runtime, batch_limits(settings.scoring), self.metrics.batched, lone)
         self.scorer = BatchedScorer(model, self.batcher)
         self.admission = Admission(settings.admission.max_in_flight, settings.admission.max_waiting)
-        self.pipeline = Pipeline(self.policies, self.scorer, self.admission, DecisionLog(self.metrics), self.backend)
+        observer = Observers(DecisionLog(self.metrics), self.drift)
+        self.pipeline = Pipeline(self.policies, self.scorer, self.admission, observer, self.backend)
         failures = Failures(self.metrics)
         servicer = GuardrailServicer(
             self.pipeline, settings.limits, sampling_defaults(settings), settings.grpc.max_message_bytes, failures
@@ -78,6 +89,7 @@ class App:
             async with asyncio.TaskGroup() as tasks:
                 chores = [
                     tasks.create_task(watch_policies(self.policies)),
+                    tasks.create_task(self.drift.watch()),
                     tasks.create_task(self._watch_health()),
                     tasks.create_task(self._watch_lag()),
                     tasks.create_task(self._start_backend()),
@@ -108,6 +120,11 @@ class App:
             await self.backend.stop()
         await self.http.stop()
         log.info("stopped")
+
+    def _policies_loaded(self, policies: Mapping[str, Policy], ok: bool) -> None:
+        self.drift.policies_loaded(policies)
+        self.metrics.policies_loaded(policies, ok)
+        self.metrics.watch_drift(self.drift.states)
 
     async def _start_backend(self) -> None:
         if self.backend:

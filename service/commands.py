@@ -7,12 +7,13 @@ import json
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from guards.errors import ConfigError, UnknownName
-from guards.rewards.guard import RewardGuard
-from guards.types import Candidate, Message, Role, Stage, TextPart
+from guards.errors import ConfigError, InvalidInput, UnknownName
+from guards.rewards.guard import RewardGuard, head_risk
+from guards.types import Candidate, HeadScore, Message, Role, Stage, TextPart
 from service.config import NoBackend, Settings, TransformersSettings, load_settings
 
 CHECK_TIMEOUT_S = 60.0
@@ -85,8 +86,8 @@ def evaluate(options: Namespace) -> int:
     model = open_reward_model(settings)
     if options.head not in model.heads:
         raise UnknownName("head", options.head, model.heads)
-    threshold = default_threshold(settings, head_stages(model.manifest), options.head)
-    report = evaluate_file(model, options.file, options.head, threshold)
+    judged = default_threshold(settings, head_stages(model.manifest), options.head, model.identity.digest)
+    report = evaluate_file(model, options.file, options.head, judged.threshold, judged.risk)
     if options.json:
         print(json.dumps(report))
         return 0
@@ -96,19 +97,83 @@ def evaluate(options: Namespace) -> int:
     return 0
 
 
-def default_threshold(settings: Settings, stages: Mapping[str, Stage], head: str) -> float:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How a policy judges a head: withheld where `risk(score) >= threshold`."""
+
+    threshold: float
+    risk: Callable[[HeadScore], float]
+
+
+def default_threshold(settings: Settings, stages: Mapping[str, Stage], head: str, model_digest: str) -> Judged:
     """The risk from which the default policy withholds by `head`; 0.5 when it does not use the head."""
+    from service.calibrations import CalibrationStore
     from service.policies import PolicyStore
 
     chosen = settings.policies
-    store = PolicyStore(chosen.directory, chosen.default, chosen.routes, stages, lambda policies, ok: None)
+    calibrations = CalibrationStore(settings.calibrations.directory, [model_digest])
+    store = PolicyStore(
+        chosen.directory, chosen.default, chosen.routes, stages, lambda policies, ok: None, calibrations
+    )
     store.load()
     policy = store.select("", "")
     for member in (*policy.guards(Stage.REQUEST), *policy.guards(Stage.RESPONSE)):
         guard = member.guard
         if isinstance(guard, RewardGuard) and guard.head == head:
-            return min(risk for action, risk in guard.rungs if action.withholds)
-    return 0.5
+            calibration = guard.calibration_for(model_digest)
+            least = min(rung.threshold for rung in guard.rungs(calibration) if rung.action.withholds)
+            return Judged(least, calibration.risk if calibration else head_risk)
+    return Judged(0.5, head_risk)
+
+
+def calibrate(options: Namespace) -> int:
+    """Scores benign texts, and writes the threshold that blocks few of them with the promise behind it."""
+    from guards.learning.calibrate import CalibrationTask, calibrate_files
+    from guards.rewards.calibrated import save_calibration
+    from service.calibration_report import as_json, as_text
+    from service.reward_models import head_stages, open_reward_model
+
+    settings = _scoring_only(options)
+    directory = options.out or settings.calibrations.directory
+    if directory is None:
+        raise ConfigError("where should the calibration go? Set calibrations.directory, or give --out")
+    if options.valid_days < 1:
+        raise InvalidInput("--valid-days must be at least 1")
+    model = open_reward_model(settings)
+    guard = _reward_guard(settings, head_stages(model.manifest), options.policy, options.guard)
+    task = CalibrationTask(
+        name=options.name or guard.calibration or f"{guard.policy}-{guard.name}",
+        policy=guard.policy,
+        guard=guard.name,
+        head=guard.head,
+        alpha=options.target_block_rate,
+        delta=round(1 - options.confidence, 12),  # 0.05, not 0.050000000000000044
+        valid_days=options.valid_days,
+        seed=options.seed,
+    )
+    report = calibrate_files(model, task, options.benign, options.labelled)
+    path = save_calibration(report.calibration, directory)
+    print(json.dumps(as_json(report, path)) if options.json else as_text(report, path))
+    return 0
+
+
+def _reward_guard(settings: Settings, stages: Mapping[str, Stage], policy_name: str, guard_name: str) -> RewardGuard:
+    """The guard to calibrate. Its policy may name a calibration that is not there yet."""
+    from service.policies import PolicyStore
+
+    chosen = settings.policies
+    store = PolicyStore(chosen.directory, chosen.default, chosen.routes, stages, lambda policies, ok: None)
+    store.load()
+    policy = store.select(policy_name, "")
+    members = (*policy.request, *policy.response)
+    guards = [member.guard for member in members if isinstance(member.guard, RewardGuard)]
+    fitting = [guard for guard in guards if guard_name in ("", guard.name)]
+    if not fitting:
+        raise UnknownName("reward guard", guard_name, [guard.name for guard in guards])
+    if len(fitting) > 1:
+        names = ", ".join(guard.name for guard in fitting)
+        raise InvalidInput(f"policy '{policy.name}' has several reward guards; name one with --guard: {names}")
+    return fitting[0]
 
 
 def train_reward(options: Namespace) -> int:
@@ -168,14 +233,17 @@ def policy_validate(options: Namespace) -> int:
     from guards.policy import load_policy
     from guards.rewards.manifest import load_manifest
     from guards.rewards.reward_model import EMBEDDED_DIR
+    from service.calibrations import CalibrationStore
     from service.reward_models import head_stages
 
     settings = load_settings(options.config)
-    stages = head_stages(load_manifest(settings.scoring.artefact or EMBEDDED_DIR)[0])
+    manifest, digest = load_manifest(settings.scoring.artefact or EMBEDDED_DIR)
+    stages = head_stages(manifest)
+    calibrations = CalibrationStore(settings.calibrations.directory, [digest]).load()
     faults = 0
     for file in options.files:
         try:
-            policy = load_policy(file, stages)
+            policy = load_policy(file, stages, calibrations)
             print(f"{file}: policy '{policy.name}' version {policy.version} is valid")
         except ConfigError as error:
             faults += 1

@@ -132,6 +132,15 @@ class PolicySettings(_Section):
     routes: dict[str, str] = {}  # caller's route -> policy
 
 
+class CalibrationSettings(_Section):
+    """Thresholds that `wardgate calibrate` wrote, and the watch over the traffic they were made for."""
+
+    directory: Path | None = None  # every *.json in it is a calibration
+    drift_window: Annotated[int, Field(ge=50)] = 1000  # texts of one guard that are compared at a time
+    # Chance that a window of unchanged traffic raises an alarm.
+    drift_false_alarms: Annotated[float, Field(ge=1e-5, le=0.5)] = 0.001
+
+
 class LogSettings(_Section):
     """Events with fields on standard error. User text is never among them."""
 
@@ -155,6 +164,7 @@ class Settings(BaseSettings):
     scoring: ScoringSettings = ScoringSettings()
     backend: BackendSettings = TransformersSettings()
     policies: PolicySettings = PolicySettings()
+    calibrations: CalibrationSettings = CalibrationSettings()
     log: LogSettings = LogSettings()
     model_cache: Path = Field(default_factory=lambda: user_cache_path("wardgate") / "models")
 

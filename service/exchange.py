@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from guards.scripts import Script
 from guards.types import Candidate, Coverage, Decision, GuardResult, HeadScore, Message, ModelIdentity, Scope, Stage
 from service.backends.base import FinishReason, SamplingParameters
 
@@ -71,6 +72,7 @@ class Verdict:
     coverage: Coverage = field(default_factory=Coverage)
     scores: Mapping[str, HeadScore] = field(default_factory=dict)
     timing: Timing = Timing()
+    script: Script = Script.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from guards.decision import (
 )
 from guards.errors import PreconditionFailed, ScoringError
 from guards.policy import Policy
+from guards.scripts import dominant_script
 from guards.types import Action, Candidate, Coverage, GuardStatus, Message, ScoreTiming, Stage, TextScores
 from service.admission import Admission
 from service.backends.base import Backend, Generation, SamplingParameters
@@ -174,6 +175,7 @@ class Pipeline:
             coverage=coverage,
             scores=scored.heads if scored else {},
             timing=Timing(tokenize_s=timing.tokenize_s, queue_s=timing.queue_s, forward_s=timing.forward_s),
+            script=dominant_script(subject.text.text),
         )
 
     def _require_backend(self) -> Backend:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -13,7 +13,9 @@ from guards.errors import InvalidInput, UnknownName
 from guards.learning.data import Labelled, Pair, read_rows
 from guards.learning.metrics import Measure, auroc, f1, pair_accuracy, wilson
 from guards.normalize import normalize
+from guards.rewards.guard import head_risk
 from guards.rewards.reward_model import RewardModel
+from guards.types import HeadScore
 
 
 class MeasureFields(TypedDict):
@@ -31,7 +33,13 @@ class Evaluation(TypedDict):
     metrics: dict[str, MeasureFields]
 
 
-def evaluate_file(model: RewardModel, path: Path, head: str, threshold: float = 0.5) -> Evaluation:
+def evaluate_file(
+    model: RewardModel,
+    path: Path,
+    head: str,
+    threshold: float = 0.5,
+    risk: Callable[[HeadScore], float] = head_risk,
+) -> Evaluation:
     """Pairs give accuracy; labels give auroc, f1, recall and false_positive_rate at risk >= threshold.
 
     A metric that the file cannot have, for want of a class, is left out.
@@ -48,7 +56,7 @@ def evaluate_file(model: RewardModel, path: Path, head: str, threshold: float = 
         raise InvalidInput(f"{path} mixes pairs and labelled rows; split it into two files")
     if any(_kind(row) != kinds[head] for row in rows):
         raise InvalidInput(f"head {head} judges a {kinds[head]}, and {path} holds rows of the other kind")
-    metrics = _of_pairs(model, pairs, head) if pairs else _of_labels(model, labelled, head, threshold)
+    metrics = _of_pairs(model, pairs, head) if pairs else _of_labels(model, labelled, head, threshold, risk)
     return Evaluation(
         file=path.name,
         head=head,
@@ -68,10 +76,12 @@ def _of_pairs(model: RewardModel, pairs: Sequence[Pair], head: str) -> dict[str,
     return {"accuracy": pair_accuracy(rewards[:, 0], rewards[:, 1])}
 
 
-def _of_labels(model: RewardModel, rows: Sequence[Labelled], head: str, threshold: float) -> dict[str, Measure]:
+def _of_labels(
+    model: RewardModel, rows: Sequence[Labelled], head: str, threshold: float, risk: Callable[[HeadScore], float]
+) -> dict[str, Measure]:
     scored = model.score([_item(row) for row in rows])
     rewards = np.array([text.heads[head].reward for text in scored])
-    flagged = np.array([text.heads[head].risk >= threshold for text in scored], dtype=np.int64)
+    flagged = np.array([risk(text.heads[head]) >= threshold for text in scored], dtype=np.int64)
     labels = np.array([row.label for row in rows], dtype=np.int64)
     unsafe, safe = int(labels.sum()), int(len(labels) - labels.sum())
     metrics = {}

@@ -83,7 +83,8 @@ class RewardModel:
         scores, start = [], 0
         for text in encoded:
             end = start + len(text.sequences)
-            scores.append(TextScores(self.combine(text, rewards[start:end]), text.coverage))
+            heads = self.combine(text, rewards[start:end])
+            scores.append(TextScores(heads, text.coverage, model_digest=self.identity.digest))
             start = end
         return tuple(scores)
 
