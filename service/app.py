@@ -52,7 +52,7 @@ class App:
         self.metrics = Metrics(version("wardgate"), model.identity)
         calibrations = settings.calibrations
         self.drift = DriftMonitor(
-            calibrations.drift_window, calibrations.drift_false_alarms, self.metrics.drift_compared
+            calibrations.drift_window, calibrations.drift_false_alarms, self.metrics.calibrations.drift_compared
         )
         self.policies = PolicyStore(
             settings.policies.directory,
@@ -124,7 +124,7 @@ class App:
     def _policies_loaded(self, policies: Mapping[str, Policy], ok: bool) -> None:
         self.drift.policies_loaded(policies)
         self.metrics.policies_loaded(policies, ok)
-        self.metrics.watch_drift(self.drift.states)
+        self.metrics.calibrations.watch_drift(self.drift.states)
 
     async def _start_backend(self) -> None:
         if self.backend:

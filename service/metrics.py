@@ -6,10 +6,8 @@ several, and gauges read the live objects, so that a reload leaves none behind.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -17,7 +15,6 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from guards.policy import Policy
-from guards.rewards.calibrated import CalibratedThreshold
 from guards.rewards.guard import RewardGuard
 from guards.types import (
     Action,
@@ -31,7 +28,7 @@ from guards.types import (
     Stage,
 )
 from service.batcher import BatchReport
-from service.drift import WatchKey, WatchState
+from service.calibration_metrics import CalibrationMetrics
 from service.exchange import CheckCall, CheckResult, GenerateCall, GenerateResult, Timing, Verdict
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -63,7 +60,7 @@ class Metrics:
         self._define_scores()
         self._define_batches()
         self._define_config()
-        self._define_calibrations()
+        self.calibrations = CalibrationMetrics(self.registry)
         self._serving = model.digest if model else ""
         self.build_info.labels(version).set(1)
         if model:
@@ -115,8 +112,8 @@ class Metrics:
         """The policies in force after a load; a refused file leaves the old ones and counts as an error."""
         self.policy_reloads.labels("ok" if ok else "error").inc()
         self.policy_info.clear()
-        for gauge in (self.threshold, *self._of_calibrations):
-            gauge.clear()
+        self.threshold.clear()
+        self.calibrations.policies_loaded(policies)
         for policy in policies.values():
             self.policy_info.labels(policy.name, policy.version, policy.digest).set(1)
             for member in (*policy.request, *policy.response):
@@ -125,47 +122,11 @@ class Metrics:
         if ok:
             self.policy_loaded.set_to_current_time()
 
-    def watch_drift(self, states: Callable[[], Mapping[WatchKey, WatchState]]) -> None:
-        """Shows what is watched now, and nothing that no longer is."""
-        for gauge in (self.drift_statistic, self.drift_alarm, self.drift_samples):
-            gauge.clear()
-        for key, state in states().items():
-            self._drift(key, state)
-            fill = self.drift_samples.labels(key.policy, key.calibration, key.reward_model[:12])
-            fill.set_function(partial(_samples, states, key))
-
-    def drift_compared(self, key: WatchKey, state: WatchState) -> None:
-        """A full window was held against its calibration."""
-        result = "rejected" if any(test.rejected for test in state.tests) else "alike"
-        self.drift_windows.labels(key.policy, key.calibration, result).inc()
-        self._drift(key, state)
-
-    def _drift(self, key: WatchKey, state: WatchState) -> None:
-        watched = (key.policy, key.calibration, key.reward_model[:12])
-        for test in state.tests:
-            self.drift_statistic.labels(*watched, test.feature, "psi").set(test.psi)
-            self.drift_statistic.labels(*watched, test.feature, "p_value").set(test.p_value)
-        for feature, raised in state.alarms.items():
-            self.drift_alarm.labels(*watched, feature).set(raised)
-
     def _thresholds(self, policy: str, guard: RewardGuard) -> None:
-        by_model = {one.reward_model: one for one in guard.calibrated()}
-        for one in by_model.values():
-            self._calibrated(policy, guard.name, one)
-        serving = by_model.get(self._serving)
+        """Numbers, and what the calibration for the serving model says."""
+        serving = next((one for one in guard.calibrated() if one.reward_model == self._serving), None)
         for rung in guard.rungs(serving) if serving or not guard.calibration else ():
             self.threshold.labels(policy, guard.head, rung.action.name.lower()).set(rung.threshold)
-
-    def _calibrated(self, policy: str, guard: str, one: CalibratedThreshold) -> None:
-        model, expires = one.reward_model[:12], one.expires.timestamp()
-        self.risk_target.labels(policy, guard, model).set(one.alpha)
-        self.risk_upper_bound.labels(policy, guard, model).set(one.bound)
-        self.calibration_samples.labels(one.name, model).set(one.n)
-        self.calibration_created.labels(one.name, model).set(one.created.timestamp())
-        self.calibration_expires.labels(one.name, model).set(expires)
-        self.calibration_expired.labels(one.name, model).set_function(lambda: time.time() >= expires)
-        if one.calibration_error:
-            self.calibration_error.labels(one.name, model, one.head).set(one.calibration_error.value)
 
     def _judged(self, policy: str, verdict: Verdict, model: ModelIdentity) -> None:
         stage = verdict.stage.value
@@ -329,53 +290,6 @@ class Metrics:
         self.component_ready = Gauge(
             "wardgate_component_ready", "1 when a component can serve.", ["component"], registry=r
         )
-
-    def _define_calibrations(self) -> None:
-        r = self.registry
-        one = ["calibration", "model"]
-        self.risk_target = Gauge(
-            "wardgate_risk_target", "False-block rate that a calibrated guard aims at.", ["policy", "guard", "model"],
-            registry=r,
-        )  # fmt: skip
-        self.risk_upper_bound = Gauge(
-            "wardgate_risk_upper_bound", "Upper confidence bound of its false-block rate.",
-            ["policy", "guard", "model"], registry=r,
-        )  # fmt: skip
-        self.calibration_error = Gauge(
-            "wardgate_calibration_error", "Expected calibration error of risks.", [*one, "head"], registry=r
-        )
-        self.calibration_samples = Gauge("wardgate_calibration_samples", "Texts calibrated on.", one, registry=r)
-        self.calibration_created = Gauge(
-            "wardgate_calibration_timestamp_seconds", "When it was calibrated.", one, registry=r
-        )
-        self.calibration_expires = Gauge(
-            "wardgate_calibration_expires_timestamp_seconds", "From when it is void.", one, registry=r
-        )
-        self.calibration_expired = Gauge("wardgate_calibration_expired", "1 when its date has passed.", one, registry=r)
-        self._of_calibrations = (
-            self.risk_target, self.risk_upper_bound, self.calibration_error, self.calibration_samples,
-            self.calibration_created, self.calibration_expires, self.calibration_expired,
-        )  # fmt: skip
-        watched = ["policy", *one]
-        self.drift_statistic = Gauge(
-            "wardgate_drift_statistic", "The last window against its calibration.", [*watched, "feature", "test"],
-            registry=r,
-        )  # fmt: skip
-        self.drift_alarm = Gauge(
-            "wardgate_drift_alarm", "1 while traffic has drifted from its calibration.", [*watched, "feature"],
-            registry=r,
-        )  # fmt: skip
-        self.drift_samples = Gauge(
-            "wardgate_drift_window_samples", "Texts in the window that is filling.", watched, registry=r
-        )
-        self.drift_windows = Counter(
-            "wardgate_drift_windows_total", "Full windows compared.", ["policy", "calibration", "result"], registry=r
-        )
-
-
-def _samples(states: Callable[[], Mapping[WatchKey, WatchState]], key: WatchKey) -> float:
-    state = states().get(key)
-    return state.samples if state else 0
 
 
 _WORDS = {

@@ -186,12 +186,12 @@ async def running_server(
     scorer = scorer or FakeScorer()
     metrics = Metrics("test", scorer.identity)
     watched = calibrations or CalibrationSettings()
-    drift = DriftMonitor(watched.drift_window, watched.drift_false_alarms, metrics.drift_compared)
+    drift = DriftMonitor(watched.drift_window, watched.drift_false_alarms, metrics.calibrations.drift_compared)
 
     def loaded(policies: Mapping[str, Policy], ok: bool) -> None:
         drift.policies_loaded(policies)
         metrics.policies_loaded(policies, ok)
-        metrics.watch_drift(drift.states)
+        metrics.calibrations.watch_drift(drift.states)
 
     known = CalibrationStore(watched.directory, [scorer.identity.digest], drift)
     store = PolicyStore(policies, "default", routes or {}, HEADS, loaded, known)

@@ -17,6 +17,7 @@ from guards.learning.conformal import conformal_threshold, require_enough
 from guards.learning.data import Labelled, read_rows
 from guards.normalize import NormalizedText, normalize
 from guards.rewards.calibrated import CalibratedThreshold, CalibrationError, RiskMap
+from guards.rewards.isotonic import Isotonic
 from guards.rewards.reward_model import RewardModel
 from guards.scripts import Script, dominant_script
 from guards.types import HeadScore
@@ -80,7 +81,8 @@ def calibrate_files(
     scored = score_rows(model, task.head, texts, benign)
     risk_map = remapped.risk_map if remapped else None
     risks = [row.score.risk if risk_map is None else risk_map.risk(row.score.reward) for row in scored]
-    found = conformal_threshold(risks, task.alpha, task.delta)
+    highest = risk_map.highest if isinstance(risk_map, Isotonic) else 1.0
+    found = conformal_threshold(risks, task.alpha, task.delta, highest)
     created = now or datetime.now(UTC)
     calibration = CalibratedThreshold(
         name=task.name,

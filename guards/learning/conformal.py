@@ -66,18 +66,22 @@ def require_enough(n: int, alpha: float, delta: float) -> None:
         )
 
 
-def conformal_threshold(risks: Sequence[float], alpha: float, delta: float) -> ConformalThreshold:
-    """The smallest threshold that keeps the promise. Raises InvalidInput when there are too few texts for it."""
+def conformal_threshold(risks: Sequence[float], alpha: float, delta: float, highest: float = 1.0) -> ConformalThreshold:
+    """The smallest threshold that keeps the promise.
+
+    `highest` is the highest risk that any text can have. Raises InvalidInput when there are too few texts, or
+    when only a threshold above `highest` would keep it: a guard that never acts keeps every promise.
+    """
     n = len(risks)
     require_enough(n, alpha, delta)
     if not all(0.0 <= risk <= 1.0 for risk in risks):  # NaN is neither
         raise InvalidInput("a risk of a benign text is not a number in [0, 1]; check the reward model")
     k = most_allowed(n, alpha, delta)
     passing = sorted(risks, reverse=True)[k]
-    if passing >= 1.0:
+    if passing >= highest:
         raise InvalidInput(
-            f"more than {k} of {n} benign texts have risk 1, so no threshold lets the others pass;"
-            " calibrate with --labelled, or use another head"
+            f"more than {k} of {n} benign texts have the highest risk there is, so no threshold tells them from harmful"
+            " ones; use another head, or another labelled file or none"
         )
     threshold = math.nextafter(passing, math.inf)
     return ConformalThreshold(

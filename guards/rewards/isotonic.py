@@ -37,6 +37,11 @@ class Isotonic(BaseModel):
             raise ValueError("risks lie in [0, 1]")
         return self
 
+    @property
+    def highest(self) -> float:
+        """The highest risk it gives."""
+        return self.risks[0]
+
     def risk(self, reward: float) -> float:
         """P(unsafe) in [0, 1], never higher for a higher reward."""
         if reward != reward:
@@ -70,8 +75,9 @@ def fit_isotonic(rewards: Sequence[float], labels: Sequence[int]) -> Isotonic:
 class _Block:
     """Rows with neighbouring rewards that share one risk."""
 
-    def __init__(self, rows: int, unsafe: int, rewards: float) -> None:
-        self.rows, self.unsafe, self.rewards = rows, unsafe, rewards
+    def __init__(self, rows: int, unsafe: int, rewards: float, low: float, high: float) -> None:
+        self.rows, self.unsafe, self.rewards = rows, unsafe, rewards  # the sum of rewards
+        self.low, self.high = low, high
 
     @property
     def risk(self) -> float:
@@ -79,16 +85,19 @@ class _Block:
 
     @property
     def centre(self) -> float:
-        return self.rewards / self.rows
+        """Within the block: rounding may not carry it into the next."""
+        return min(self.high, max(self.low, self.rewards / self.rows))
 
     def joined(self, other: _Block) -> _Block:
-        return _Block(self.rows + other.rows, self.unsafe + other.unsafe, self.rewards + other.rewards)
+        """`other` has the higher rewards."""
+        rows, unsafe = self.rows + other.rows, self.unsafe + other.unsafe
+        return _Block(rows, unsafe, self.rewards + other.rewards, self.low, other.high)
 
 
 def _by_reward(rewards: Sequence[float], labels: Sequence[int]) -> list[_Block]:
     """One block per distinct reward, rising."""
     at: dict[float, _Block] = {}
     for reward, label in sorted(zip(rewards, labels, strict=True)):
-        one = _Block(1, label, reward)
+        one = _Block(1, label, reward, reward, reward)
         at[reward] = at[reward].joined(one) if reward in at else one
     return list(at.values())

@@ -85,7 +85,7 @@ def test_a_calibration_that_cannot_be_made_says_why(reward_model: RewardModel, c
     )
     assert few.returncode == 2
     assert "60 benign texts are too few for a block rate of 0.01 at confidence 0.95; 299 are needed" in few.stderr
-    which = wardgate(*asked)
+    which = wardgate("calibrate", "--policy", "default", "--benign", benign, "--config", config)
     assert which.returncode == 2
     assert "name one with --guard: request-risk, response-risk" in which.stderr
     assert not (config.parent / "c").exists()

@@ -12,6 +12,7 @@ from scipy.stats import beta, binom, nhypergeom
 
 from guards.errors import InvalidInput
 from guards.learning.conformal import binomial_cdf, conformal_threshold, most_allowed, needed_texts, upper_limit
+from guards.rewards.isotonic import fit_isotonic
 
 DRAWS = 2000
 
@@ -123,8 +124,28 @@ def test_a_risk_that_is_none_is_refused(risk: float) -> None:
 
 
 def test_saturated_risks_are_refused_since_no_threshold_lets_any_pass() -> None:
-    with pytest.raises(InvalidInput, match="have risk 1"):
+    with pytest.raises(InvalidInput, match="have the highest risk there is"):
         conformal_threshold([1.0] * 500, 0.01, 0.05)
+
+
+def test_a_threshold_that_no_text_can_reach_is_refused() -> None:
+    risks = [0.6] * 100 + [0.1] * 400
+    assert conformal_threshold(risks, 0.01, 0.05).threshold == math.nextafter(0.6, 1)
+    with pytest.raises(InvalidInput, match="have the highest risk there is"):
+        conformal_threshold(risks, 0.01, 0.05, highest=0.6)
+
+
+@given(seed=st.integers(0, 10**6), digits=st.integers(0, 3))
+@settings(max_examples=50, deadline=None)
+def test_a_map_fitted_on_the_very_texts_blocks_no_reward_that_the_rewards_themselves_would_pass(
+    seed: int, digits: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    rewards = np.round(generator.normal(0, 2, 200), digits)
+    curve = fit_isotonic(rewards.tolist(), (generator.random(200) < 1 / (1 + np.exp(rewards))).astype(int).tolist())
+    passing = sorted(rewards)[most_allowed(200, 0.05, 0.05)]
+    found = conformal_threshold([curve.risk(reward) for reward in rewards.tolist()], 0.05, 0.05)
+    assert all(reward < passing for reward in np.linspace(-9, 9, 400) if curve.risk(reward) >= found.threshold)
 
 
 def test_the_binomial_tails_are_scipys() -> None:
