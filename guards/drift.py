@@ -111,8 +111,10 @@ def reference_of(texts: Sequence[TextFeatures], seed: int = 0) -> Reference:
 
 
 def _histogram(first: Sequence[float], others: Sequence[float]) -> Histogram:
-    at = np.linspace(0, 1, _BINS + 1)[1:-1]
-    edges = tuple(float(edge) for edge in np.unique(np.quantile(first, at, method="inverted_cdf")))
+    """A value so common that it is several quantiles has a bin of its own."""
+    quantiles = np.quantile(first, np.linspace(0, 1, _BINS + 1)[1:-1], method="inverted_cdf")
+    at, times = np.unique(quantiles.astype(np.float64), return_counts=True)
+    edges = tuple(np.unique(np.concatenate([at, np.nextafter(at[times > 1], -np.inf)])).tolist())
     counts = np.bincount([bisect_left(edges, value) for value in others], minlength=len(edges) + 1)
     return Histogram(edges=edges, counts=tuple(int(count) for count in counts))
 

@@ -135,6 +135,16 @@ def test_every_value_has_a_bin_and_every_text_but_a_fifth_is_counted(values: lis
     assert Reference.model_validate_json(reference.model_dump_json()) == reference
 
 
+@pytest.mark.parametrize("tokens", [9, 11])
+def test_a_little_less_or_more_than_a_value_that_nearly_every_text_had_is_seen(tokens: int) -> None:
+    reference = reference_of([TextFeatures(0.1, 10, Script.LATIN)] * 500)
+    window = Window(reference)
+    for _ in range(100):
+        window.add(TextFeatures(0.1, tokens, Script.LATIN))
+    tests = compare(reference, window, 0.001, np.random.default_rng(0))
+    assert [test.feature for test in tests if test.rejected] == ["length"]
+
+
 def test_too_few_texts_make_no_reference() -> None:
     with pytest.raises(InvalidInput, match="needs 10 texts"):
         reference_of([TextFeatures(0.1, 1, Script.LATIN)] * 9)

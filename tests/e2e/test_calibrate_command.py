@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from guards.rewards.calibrated import save_calibration
 from guards.rewards.reward_model import RewardModel
+from tests.calibrations import calibration
+from tests.e2e.running import OpenApp, scoring_settings
 from tests.e2e.test_commands import wardgate
+from tests.waiting import until
+from wardgate import AsyncClient
 
 pytestmark = pytest.mark.models
 
@@ -89,3 +94,25 @@ def test_a_calibration_that_cannot_be_made_says_why(reward_model: RewardModel, c
     assert which.returncode == 2
     assert "name one with --guard: request-risk, response-risk" in which.stderr
     assert not (config.parent / "c").exists()
+
+
+async def test_the_served_app_sees_traffic_drift_from_its_calibration(
+    reward_model: RewardModel, open_app: OpenApp, config: Path
+) -> None:
+    save_calibration(calibration(reward_model=reward_model.identity.digest), config.parent / "c")
+    settings = scoring_settings(
+        policies={"directory": config.parent / "policies"},
+        calibrations={"directory": config.parent / "c", "drift_window": 50},
+    )
+    watched = {"policy": "default", "calibration": "shop", "model": reward_model.identity.digest[:12]}
+
+    async with open_app(settings) as app:
+
+        def alarm() -> float | None:
+            return app.metrics.registry.get_sample_value("wardgate_drift_alarm", watched | {"feature": "length"})
+
+        assert alarm() == 0
+        async with AsyncClient(f"127.0.0.1:{app.server.port}") as client:
+            for _ in range(50):  # the calibration's texts had ten tokens each
+                await client.check("How do I make bread?")
+        await until(lambda: alarm() == 1)
