@@ -119,7 +119,8 @@ class DriftMonitor:
                 except Exception:
                     log.exception("a window was not compared", extra={"calibration": key.calibration})
                     continue
-                self._conclude(key, watched, tests)
+                if self._watched.get(key) is watched:  # else a reload put another in its place
+                    self._conclude(key, watched, tests)
 
     def _observe(self, result: CheckResult | GenerateResult) -> None:
         verdicts = [result.request, *(candidate.verdict for candidate in result.candidates[:1])]
@@ -140,6 +141,10 @@ class DriftMonitor:
         risk = watched.calibration.risk(score)
         watched.window.add(TextFeatures(risk, verdict.coverage.tokens_total, verdict.script))
         if watched.window.size >= self._size:
+            if len(self._full) == _MOST_WAITING:
+                log.warning(
+                    "a window was not compared, too many wait", extra={"calibration": self._full[0][0].calibration}
+                )
             self._full.append((key, watched, watched.window))
             watched.window = Window(watched.calibration.reference)
             self._arrived.set()
