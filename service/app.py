@@ -50,7 +50,7 @@ class App:
         if model is None:
             model, lone = open_reward_model(settings), open_lone_runtime(settings)
         self.metrics = Metrics(version("wardgate"), model.identity)
-        calibrations = settings.calibrations
+        calibrations, serving = settings.calibrations, model.identity.digest
         self.drift = DriftMonitor(
             calibrations.drift_window, calibrations.drift_false_alarms, self.metrics.calibrations.drift_compared
         )
@@ -60,7 +60,7 @@ class App:
             settings.policies.routes,
             head_stages(model.manifest),
             self._policies_loaded,
-            CalibrationStore(calibrations.directory, [model.identity.digest], self.drift),
+            CalibrationStore(calibrations.directory, lambda: (serving,), self.drift),
         )
         self.policies.load()
         self.backend = build_backend(settings)

@@ -6,7 +6,7 @@ A file that turns invalid keeps the calibration it had; the failure is logged an
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from guards.errors import ConfigError
@@ -16,11 +16,16 @@ log = logging.getLogger(__name__)
 
 
 class CalibrationStore:
-    """`serving`: digests of the reward models that may score. Without a directory there are no calibrations."""
+    """`serving` gives the digests of the reward models that may score, the usual one first; it is asked at every load.
 
-    def __init__(self, directory: Path | None, serving: Sequence[str] = (), drift: DriftStatus | None = None) -> None:
+    Without a directory there are no calibrations.
+    """
+
+    def __init__(
+        self, directory: Path | None, serving: Callable[[], Sequence[str]], drift: DriftStatus | None = None
+    ) -> None:
         self.directories = (directory,) if directory else ()
-        self._serving = tuple(serving)
+        self._serving = serving
         self._drift = drift
         self._by_file: Mapping[Path, CalibratedThreshold] = {}
 
@@ -64,4 +69,4 @@ class CalibrationStore:
         return self._built(by_file.values())
 
     def _built(self, found: Iterable[CalibratedThreshold]) -> Calibrations:
-        return Calibrations(found, self._serving, self._drift)
+        return Calibrations(found, self._serving(), self._drift)

@@ -111,7 +111,7 @@ def default_threshold(settings: Settings, stages: Mapping[str, Stage], head: str
     from service.policies import PolicyStore
 
     chosen = settings.policies
-    calibrations = CalibrationStore(settings.calibrations.directory, [model_digest])
+    calibrations = CalibrationStore(settings.calibrations.directory, lambda: (model_digest,))
     store = PolicyStore(
         chosen.directory, chosen.default, chosen.routes, stages, lambda policies, ok: None, calibrations
     )
@@ -239,7 +239,7 @@ def policy_validate(options: Namespace) -> int:
     settings = load_settings(options.config)
     manifest, digest = load_manifest(settings.scoring.artefact or EMBEDDED_DIR)
     stages = head_stages(manifest)
-    calibrations = CalibrationStore(settings.calibrations.directory, [digest]).load()
+    calibrations = CalibrationStore(settings.calibrations.directory, lambda: (digest,)).load()
     faults = 0
     for file in options.files:
         try:

@@ -61,7 +61,6 @@ class Metrics:
         self._define_batches()
         self._define_config()
         self.calibrations = CalibrationMetrics(self.registry)
-        self._serving = model.digest if model else ""
         self.build_info.labels(version).set(1)
         if model:
             self.reward_model_info.labels("active", model.version, model.digest).set(1)
@@ -118,15 +117,11 @@ class Metrics:
             self.policy_info.labels(policy.name, policy.version, policy.digest).set(1)
             for member in (*policy.request, *policy.response):
                 if isinstance(member.guard, RewardGuard):
-                    self._thresholds(policy.name, member.guard)
+                    for rung in member.guard.serving_rungs():
+                        labels = (policy.name, member.guard.head, rung.action.name.lower())
+                        self.threshold.labels(*labels).set(rung.threshold)
         if ok:
             self.policy_loaded.set_to_current_time()
-
-    def _thresholds(self, policy: str, guard: RewardGuard) -> None:
-        """Numbers, and what the calibration for the serving model says."""
-        serving = next((one for one in guard.calibrated() if one.reward_model == self._serving), None)
-        for rung in guard.rungs(serving) if serving or not guard.calibration else ():
-            self.threshold.labels(policy, guard.head, rung.action.name.lower()).set(rung.threshold)
 
     def _judged(self, policy: str, verdict: Verdict, model: ModelIdentity) -> None:
         stage = verdict.stage.value

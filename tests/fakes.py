@@ -193,7 +193,7 @@ async def running_server(
         metrics.policies_loaded(policies, ok)
         metrics.calibrations.watch_drift(drift.states)
 
-    known = CalibrationStore(watched.directory, [scorer.identity.digest], drift)
+    known = CalibrationStore(watched.directory, lambda: (scorer.identity.digest,), drift)
     store = PolicyStore(policies, "default", routes or {}, HEADS, loaded, known)
     store.load()
     places = admission or Admission(64, 64)

@@ -98,7 +98,10 @@ class NoDrift:
 
 
 class Calibrations:
-    """Every calibration in force. `serving`: digests of the reward models that may score; empty when unknown."""
+    """Every calibration in force.
+
+    `serving`: digests of the reward models that may score, the usual one first; empty when unknown.
+    """
 
     def __init__(
         self,
@@ -119,6 +122,10 @@ class Calibrations:
         """One per reward model."""
         return tuple(one for (known, _), one in self._by_key.items() if known == name)
 
+    def serving_one(self, name: str) -> CalibratedThreshold | None:
+        """That of the first reward model in `serving` that has one."""
+        return next((found for digest in self.serving if (found := self.find(name, digest))), None)
+
     def require(self, name: str, head: str) -> None:
         """Raises ConfigError unless a calibration of that name serves `head`."""
         mend = f"run `wardgate calibrate --name {name}` into calibrations.directory, and set that directory"
@@ -129,7 +136,7 @@ class Calibrations:
         wrong = next((one for one in found if one.head != head), None)
         if wrong:
             raise ConfigError(f"calibration '{name}' is for head '{wrong.head}', not '{head}'; {mend}")
-        if self.serving and not any(self.find(name, digest) for digest in self.serving):
+        if self.serving and self.serving_one(name) is None:
             raise ConfigError(
                 f"calibration '{name}' is for another reward model than {self.serving[0][:12]}, which serves; {mend}"
             )

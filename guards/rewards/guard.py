@@ -96,6 +96,11 @@ class RewardGuard:
         """Its calibration, for every reward model that has one."""
         return self._calibrations.named(self.calibration) if self.calibration else ()
 
+    def serving_rungs(self) -> tuple[Rung, ...]:
+        """Those that apply to the reward model that usually scores; empty when its calibration is not known."""
+        serving = self._calibrations.serving_one(self.calibration) if self.calibration else None
+        return self.rungs(serving) if serving or not self.calibration else ()
+
     def calibration_for(self, reward_model: str) -> CalibratedThreshold | None:
         """None when every threshold is a number. Raises GuardError when there is none for that reward model."""
         if self.calibration is None:
