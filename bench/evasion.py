@@ -71,7 +71,7 @@ def blocking_threshold(model: RewardModel) -> float:
     """The risk from which the default policy blocks a request."""
     for entry in load_policy(_POLICY, head_stages(model.manifest)).request:
         if isinstance(entry.guard, RewardGuard) and entry.guard.head == _HEAD:
-            return dict(entry.guard.rungs)[Action.BLOCK]
+            return next(rung.threshold for rung in entry.guard.serving_rungs() if rung.action is Action.BLOCK)
     raise SystemExit(f"{_POLICY} has no guard on the head {_HEAD}")
 
 

@@ -6,7 +6,7 @@ A policy is one YAML file, validated whole before it serves. See docs/policies.m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from guards.base import Guard
 from guards.errors import ConfigError
 from guards.registry import guard_kinds
-from guards.rewards.guard import RewardGuard
+from guards.rewards.calibrated import Calibrations
+from guards.rewards.guard import RewardGuard, RewardGuardConfig
 from guards.types import Action, Enforcement, FailMode, Stage
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
@@ -158,19 +159,23 @@ class Policy:
 
 
 def withholding_risk(policy: Policy, head: str) -> float | None:
-    """The risk from which the policy withholds by `head`, of its first guard that does; None when none does."""
+    """The risk from which the policy withholds by `head`, of its first guard that does; None when none does.
+
+    A calibrated threshold is that of the reward model that usually scores, and none when it has no calibration.
+    """
     for member in (*policy.request, *policy.response):
         guard = member.guard
         if isinstance(guard, RewardGuard) and guard.head == head:
-            return min((risk for action, risk in guard.rungs if action.withholds), default=None)
+            return min((rung.threshold for rung in guard.serving_rungs() if rung.action.withholds), default=None)
     return None
 
 
-def load_policy(path: Path, heads: Mapping[str, frozenset[Stage]]) -> Policy:
+def load_policy(path: Path, heads: Mapping[str, frozenset[Stage]], calibrations: Calibrations | None = None) -> Policy:
     """Reads, validates and builds the policy in `path`.
 
-    `heads`: the models' heads and the sides each judges. Raises ConfigError naming the file,
-    the place and the mend.
+    `heads`: the models' heads and the sides each judges. `calibrations`: those that calibrated thresholds
+    must find; None does not look, and such a guard then fails on every text. Raises ConfigError naming the file, the
+    place and the mend.
     """
     try:
         raw = path.read_bytes()
@@ -185,7 +190,7 @@ def load_policy(path: Path, heads: Mapping[str, frozenset[Stage]]) -> Policy:
     except ValidationError as error:
         raise ConfigError(f"{path}: {describe(error)}") from error
     try:
-        return _build(document, hashlib.sha256(raw).hexdigest(), heads)
+        return _build(document, hashlib.sha256(raw).hexdigest(), heads, calibrations)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
@@ -196,14 +201,19 @@ def describe(error: ValidationError) -> str:
     return "; ".join(faults)
 
 
-def _build(document: PolicyFile, digest: str, heads: Mapping[str, frozenset[Stage]]) -> Policy:
+def _build(
+    document: PolicyFile, digest: str, heads: Mapping[str, frozenset[Stage]], calibrations: Calibrations | None
+) -> Policy:
+    def built(specs: Sequence[GuardSpec], stage: Stage) -> tuple[PolicyGuard, ...]:
+        return tuple(_build_guard(spec, stage, heads, document.name, calibrations) for spec in specs)
+
     return Policy(
         name=document.name,
         version=document.version,
         digest=digest,
         enforcement=_enforcement(document.enforcement),
-        request=tuple(_build_guard(spec, Stage.REQUEST, heads) for spec in document.request),
-        response=tuple(_build_guard(spec, Stage.RESPONSE, heads) for spec in document.response),
+        request=built(document.request, Stage.REQUEST),
+        response=built(document.response, Stage.RESPONSE),
         incomplete=Action.BLOCK if document.coverage.on_incomplete == "block" else Action.FLAG,
         candidates=document.generate.candidates,
         max_regenerations=document.generate.max_regenerations,
@@ -212,14 +222,35 @@ def _build(document: PolicyFile, digest: str, heads: Mapping[str, frozenset[Stag
     )
 
 
-def _build_guard(spec: GuardSpec, stage: Stage, heads: Mapping[str, frozenset[Stage]]) -> PolicyGuard:
-    guard = guard_kinds()[spec.kind].build(spec.settings)
-    if isinstance(guard, RewardGuard) and stage not in heads.get(guard.head, frozenset()):
+def _build_guard(
+    spec: GuardSpec, stage: Stage, heads: Mapping[str, frozenset[Stage]], policy: str, calibrations: Calibrations | None
+) -> PolicyGuard:
+    if isinstance(spec.settings, RewardGuardConfig):
+        guard: Guard = _reward_guard(spec.settings, stage, heads, policy, calibrations)
+    else:
+        guard = guard_kinds()[spec.kind].build(spec.settings)
+    return PolicyGuard(guard, stage, _enforcement(spec.enforcement), spec.timeout_s, spec.on_error)
+
+
+def _reward_guard(
+    config: RewardGuardConfig,
+    stage: Stage,
+    heads: Mapping[str, frozenset[Stage]],
+    policy: str,
+    calibrations: Calibrations | None,
+) -> RewardGuard:
+    guard = RewardGuard(config, policy, calibrations)
+    if stage not in heads.get(guard.head, frozenset()):
         fitting = ", ".join(sorted(head for head, sides in heads.items() if stage in sides)) or "none"
         raise ConfigError(
-            f"guard '{spec.name}': head '{guard.head}' does not judge the {stage.value} side; these do: {fitting}"
+            f"guard '{guard.name}': head '{guard.head}' does not judge the {stage.value} side; these do: {fitting}"
         )
-    return PolicyGuard(guard, stage, _enforcement(spec.enforcement), spec.timeout_s, spec.on_error)
+    if guard.calibration is not None and calibrations is not None:
+        try:
+            calibrations.require(guard.calibration, guard.head)
+        except ConfigError as error:
+            raise ConfigError(f"guard '{guard.name}': {error}") from error
+    return guard
 
 
 def _enforcement(name: EnforcementName) -> Enforcement:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, IntEnum
 
 
@@ -151,11 +152,22 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class RiskBound:
+    """The promise behind a calibrated threshold: its false-block rate is at most `upper` <= `target`, in [0, 1]."""
+
+    target: float
+    upper: float
+    n: int
+    calibrated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing a guard found. `risk` and `threshold` are probabilities in [0, 1].
 
     A rule that matches or does not has risk 1.0 and threshold 1.0; `raw_reward` is None unless
-    a reward head produced the finding. `replacement` is what a REDACT writes over each span.
+    a reward head produced the finding. `replacement` is what a REDACT writes over each span. `bound` is set
+    only while a calibrated threshold keeps its promise.
     """
 
     rule: str
@@ -166,6 +178,7 @@ class Finding:
     raw_reward: float | None = None
     spans: tuple[Span, ...] = ()
     replacement: str = ""
+    bound: RiskBound | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,11 +247,12 @@ class ScoreTiming:
 
 @dataclass(frozen=True, slots=True)
 class TextScores:
-    """Every head that applies to one text, by head name."""
+    """Every head that applies to one text, by head name, and the digest of the reward model that said so."""
 
     heads: Mapping[str, HeadScore]
     coverage: Coverage
     timing: ScoreTiming = field(default_factory=ScoreTiming)
+    model_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from guards.errors import WardgateError
-from service import commands
+from service import commands, learning_commands
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 Group: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -64,12 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--scores", action="store_true", help="show every head's score")
     check.add_argument("--json", action="store_true", help="print the CheckResponse as JSON")
 
-    evaluate = add(groups, "evaluate", commands.evaluate, "Measure a head on a labelled JSON Lines file.")
+    evaluate = add(groups, "evaluate", learning_commands.evaluate, "Measure a head on a labelled JSON Lines file.")
     evaluate.add_argument("file", type=Path, help=".jsonl or .jsonl.gz; the row shapes are in docs/reward-model.md")
     evaluate.add_argument("--head", required=True, metavar="NAME")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
 
-    suite = add(groups, SUITE, commands.evaluate_suite, "Measure a recipe's heads on sources they never saw.")
+    suite = add(groups, SUITE, learning_commands.evaluate_suite, "Measure a recipe's heads on sources they never saw.")
     suite.add_argument("--recipe", type=Path, default=Path("recipes/reward.yaml"), metavar="FILE")
     suite.add_argument("--seeds", type=int, default=3, metavar="N", help="how many models to train and measure")
     suite.add_argument(
@@ -79,16 +79,32 @@ def _parser() -> argparse.ArgumentParser:
     suite.add_argument("--json", type=Path, metavar="FILE", help="where every figure goes as JSON")
     suite.add_argument("--gate-file", type=Path, metavar="FILE", help="goals of your own; guards/learning/gates.yaml")
     suite.add_argument("--gate", action="store_true", help="exit with 3 where a gate fails")
+    calibrate = add(groups, "calibrate", learning_commands.calibrate, "Choose a guard's threshold from benign texts.")
+    calibrate.add_argument("--policy", required=True, metavar="NAME", help="whose guard it is for")
+    calibrate.add_argument(
+        "--guard", default="", metavar="NAME", help="needed when the policy has several reward guards"
+    )
+    calibrate.add_argument("--benign", type=Path, required=True, metavar="FILE", help="JSON Lines of harmless texts")
+    calibrate.add_argument("--target-block-rate", type=float, default=0.01, metavar="SHARE", help="default 0.01")
+    calibrate.add_argument("--confidence", type=float, default=0.95, metavar="P", help="default 0.95")
+    calibrate.add_argument("--labelled", type=Path, metavar="FILE", help="safe and unsafe rows, to fit the risk itself")
+    calibrate.add_argument("--name", default="", metavar="NAME", help="as policies say it; default POLICY-GUARD")
+    calibrate.add_argument("--out", type=Path, metavar="FOLDER", help="default calibrations.directory")
+    calibrate.add_argument("--valid-days", type=int, default=90, metavar="DAYS", help="then it expires; default 90")
+    calibrate.add_argument("--seed", type=int, default=0)
+    calibrate.add_argument("--json", action="store_true", help="print one JSON object")
 
     train = _group(groups, "train", "Train heads.")
-    reward = add(train, "reward", commands.train_reward, "Train reward heads from a recipe.")
+    reward = add(train, "reward", learning_commands.train_reward, "Train reward heads from a recipe.")
     reward.add_argument("--recipe", type=Path, default=Path("recipes/reward.yaml"), metavar="FILE")
     reward.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the heads and manifest go")
     reward.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="of the held-out figures; 3 takes 3 times as long"
     )
 
-    answers = add(train, "answers", commands.train_answers, "Let the wrapped model answer harmless prompts, as rows.")
+    answers = add(
+        train, "answers", learning_commands.train_answers, "Let the wrapped model answer harmless prompts, as rows."
+    )
     answers.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="prompts with labels")
     answers.add_argument("--out", type=Path, required=True, metavar="FILE", help="gzip JSON Lines")
     answers.add_argument("--limit", type=int, default=300, metavar="N")

@@ -6,18 +6,23 @@ import asyncio
 import logging
 import signal
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 
+from guards.policy import Policy
 from guards.rewards.reward_model import RewardModel
 from service.admission import Admission
 from service.backends.base import Backend, SamplingParameters
+from service.calibrations import CalibrationStore
 from service.config import NoBackend, OpenAISettings, SamplingDefaults, Settings, TransformersSettings
 from service.decision_log import DecisionLog
+from service.drift import DriftMonitor
 from service.further_models import FurtherModels
 from service.http import HttpServer
 from service.interceptors import Failures
 from service.metrics import LiveGauge, Metrics
 from service.models import ModelCache
+from service.observers import Observers
 from service.pipeline import Pipeline
 from service.policies import PolicyStore, watch_policies
 from service.reward_models import configured_artefact
@@ -53,20 +58,24 @@ class App:
             self.further.head_stages,
         )
         self.further.check_heads(self.rollout.standing.heads)
+        calibrations = settings.calibrations
+        self.drift = DriftMonitor(
+            calibrations.drift_window, calibrations.drift_false_alarms, self.metrics.calibrations.drift_compared
+        )
         self.policies = PolicyStore(
             settings.policies.directory,
             settings.policies.default,
             settings.policies.routes,
             self.rollout.heads,
-            self.metrics.policies_loaded,
+            self._policies_loaded,
+            CalibrationStore(calibrations.directory, self._scoring_models, self.drift),
         )
         self.policies.load()
         self.backend = build_backend(settings)
         self.shadows = Shadows(self.rollout, self.metrics.rollout)
         self.admission = Admission(settings.admission.max_in_flight, settings.admission.max_waiting)
-        self.pipeline = Pipeline(
-            self.policies, self.rollout, self.admission, DecisionLog(self.metrics), self.backend, self.shadows
-        )
+        observer = Observers(DecisionLog(self.metrics), self.drift)
+        self.pipeline = Pipeline(self.policies, self.rollout, self.admission, observer, self.backend, self.shadows)
         failures = Failures(self.metrics)
         max_bytes = settings.grpc.max_message_bytes
         guardrail = GuardrailServicer(self.pipeline, settings.limits, sampling_defaults(settings), max_bytes, failures)
@@ -88,6 +97,7 @@ class App:
             async with asyncio.TaskGroup() as tasks:
                 chores = [
                     tasks.create_task(watch_policies(self.policies)),
+                    tasks.create_task(self.drift.watch()),
                     tasks.create_task(self._watch_health()),
                     tasks.create_task(self._watch_lag()),
                     tasks.create_task(self._start_backend()),
@@ -121,6 +131,16 @@ class App:
     async def close_scoring(self, grace_s: float) -> None:
         """Ends the threads of every model, after what is in their lines."""
         await asyncio.gather(self.rollout.close(grace_s), self.further.close(grace_s))
+
+    def _scoring_models(self) -> tuple[str, ...]:
+        """Digests of the models that decide, the active version first."""
+        further = (scorer.identity.digest for scorer in self.further.scorers.values())
+        return (*(model.digest for model in self.rollout.standing.deciding), *further)
+
+    def _policies_loaded(self, policies: Mapping[str, Policy], ok: bool) -> None:
+        self.drift.policies_loaded(policies)
+        self.metrics.policies_loaded(policies, ok)
+        self.metrics.calibrations.watch_drift(self.drift.states)
 
     async def _start_backend(self) -> None:
         if self.backend:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from guards.errors import ConfigError, InvalidInput, UnknownName
-from guards.types import Candidate, Message, Role, Stage, TextPart
+from guards.errors import ConfigError
+from guards.types import Candidate, Message, Role, TextPart
 from service.config import NoBackend, Settings, TransformersSettings, load_settings
-
-if TYPE_CHECKING:
-    from guards.learning.evaluate import MeasureFields
-    from guards.learning.heldout import HeldOutScores
 
 CHECK_TIMEOUT_S = 60.0
 
@@ -42,7 +35,7 @@ def check(options: Namespace) -> int:
 
     from service.replies import check_response
 
-    settings = _scoring_only(options)
+    settings = scoring_only(options)
     response = check_response(asyncio.run(_check(settings, options)), options.scores)
     if options.json:
         print(MessageToJson(response))
@@ -78,123 +71,6 @@ def _word(action: int) -> str:
     from wardgate.v1 import decision_pb2
 
     return decision_pb2.Action.Name(action).removeprefix("ACTION_")
-
-
-def evaluate(options: Namespace) -> int:
-    """Measures one head on a labelled file, at the default policy's threshold."""
-    from guards.learning.evaluate import evaluate_file
-    from service.checkpoints import head_stages_of
-    from service.further_models import joined_heads
-    from service.reward_models import head_stages, open_reward_model
-
-    settings = _scoring_only(options)
-    model = open_reward_model(settings)
-    if options.head not in model.heads:
-        raise UnknownName("head", options.head, model.heads)
-    heads = joined_heads(head_stages(model.manifest), head_stages_of(settings))
-    threshold = default_threshold(settings, heads, options.head)
-    report = evaluate_file(model, options.file, options.head, threshold)
-    if options.json:
-        print(json.dumps(report))
-        return 0
-    print(f"{report['file']}: {report['n']} rows, head {report['head']}")
-    _print_metrics(report["metrics"])
-    for name, category in report.get("categories", {}).items():
-        print(f"category {name}: {category['n']} rows")
-        _print_metrics(category["metrics"])
-    return 0
-
-
-def _print_metrics(metrics: Mapping[str, MeasureFields]) -> None:
-    for name, figure in metrics.items():
-        interval = f"[{figure['low']:.3f}, {figure['high']:.3f}]"
-        print(f"  {name:20} {figure['value']:6.3f}  {interval:16}  n={figure['n']}")
-
-
-def evaluate_suite(options: Namespace) -> int:
-    """Held-out scores, from their file or by training, as a report; with --gate a failed goal is exit code 3."""
-    from guards.learning.gates import GATES, load_gates
-    from guards.learning.report import as_html, as_json, measure, summary
-
-    gates = load_gates(options.gate_file or GATES)
-    report = measure(_scores(options), gates)
-    for path, write in ((options.json, as_json), (options.out, as_html)):
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(write(report), encoding="utf-8")
-    print(summary(report))
-    if not options.gate or not report.failed:
-        return 0
-    print(f"wardgate: gates that fail: {'; '.join(result.gate.name for result in report.failed)}", file=sys.stderr)
-    return 3
-
-
-def _scores(options: Namespace) -> HeldOutScores:
-    from guards.learning.heldout import load_scores, save_scores
-    from guards.learning.train import held_out_scores
-    from service.models import ModelCache
-    from service.progress import ProgressBars
-
-    if options.scores and options.scores.exists():
-        return load_scores(options.scores)
-    if options.seeds < 1:
-        raise InvalidInput("--seeds takes 1 or more")
-    settings = load_settings(options.config)
-    encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
-    scores = held_out_scores(options.recipe, encoder, _training_cache(settings), options.seeds, ProgressBars())
-    if options.scores:
-        options.scores.parent.mkdir(parents=True, exist_ok=True)
-        save_scores(scores, options.scores)
-    return scores
-
-
-def default_threshold(settings: Settings, stages: Mapping[str, frozenset[Stage]], head: str) -> float:
-    """The risk from which the default policy withholds by `head`; 0.5 when it does not use the head."""
-    from guards.policy import withholding_risk
-    from service.policies import PolicyStore
-
-    chosen = settings.policies
-    store = PolicyStore(chosen.directory, chosen.default, chosen.routes, stages, lambda policies, ok: None)
-    store.load()
-    risk = withholding_risk(store.select("", ""), head)
-    return 0.5 if risk is None else risk
-
-
-def train_reward(options: Namespace) -> int:
-    from guards.learning.train import train_reward as train
-    from service.models import ModelCache
-    from service.progress import ProgressBars
-
-    settings = load_settings(options.config)
-    encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
-    cache = _training_cache(settings)
-    manifest = train(options.recipe, options.out, encoder, cache, options.seeds, ProgressBars())
-    for head in manifest.heads:
-        for figure in head.held_out:
-            interval = f"[{figure.low:.3f}, {figure.high:.3f}]"
-            print(f"{head.name:16} {figure.source:28} {figure.metric:20} {figure.value:.3f} {interval}  n={figure.n}")
-    print(f"wrote {options.out}; use it with scoring.artefact, after `wardgate models pull`")
-    return 0
-
-
-def _training_cache(settings: Settings) -> Path:
-    """Where states and finished fits are kept, so that a run that was stopped goes on where it was."""
-    return settings.model_cache.parent / "training"
-
-
-def train_answers(options: Namespace) -> int:
-    """Lets the configured wrapped model answer harmless prompts, for contrast pairs."""
-    from service.app import build_backend
-    from service.model_answers import harmless_prompts, write_answers
-    from service.progress import ProgressBars
-
-    backend = build_backend(load_settings(options.config))
-    if backend is None:
-        raise ConfigError("backend.kind is none, and answers need a wrapped model")
-    prompts = harmless_prompts(options.prompts, options.limit, options.seed)
-    kept = asyncio.run(write_answers(backend, prompts, options.max_tokens, options.seed, options.out, ProgressBars()))
-    print(f"wrote {kept} answers to {options.out}; name the file in a recipe, under `files`")
-    return 0
 
 
 def models_pull(options: Namespace) -> int:
@@ -259,18 +135,21 @@ def models_verify(options: Namespace) -> int:
 def policy_validate(options: Namespace) -> int:
     """Every file is checked, also after one that is wrong."""
     from guards.policy import load_policy
+    from service.calibrations import CalibrationStore
     from service.checkpoints import head_stages_of
     from service.further_models import joined_heads
     from service.reward_models import configured_artefact
-    from service.rollout.rollout import kept_heads
+    from service.rollout.rollout import kept, kept_heads
 
     settings = load_settings(options.config)
+    state, _ = kept(settings.rollout.directory, configured_artefact(settings))
     own = kept_heads(settings.rollout.directory, configured_artefact(settings))
     heads = joined_heads(own, head_stages_of(settings))
+    calibrations = CalibrationStore(settings.calibrations.directory, lambda: (state.active,)).load()
     faults = 0
     for file in options.files:
         try:
-            policy = load_policy(file, heads)
+            policy = load_policy(file, heads, calibrations)
             print(f"{file}: policy '{policy.name}' version {policy.version} is valid")
         except ConfigError as error:
             faults += 1
@@ -283,6 +162,6 @@ def _needed_models(settings: Settings) -> list[str]:
     return [settings.scoring.encoder, *([wrapped] if wrapped else [])]
 
 
-def _scoring_only(options: Namespace) -> Settings:
+def scoring_only(options: Namespace) -> Settings:
     """The settings without a wrapped model, which this command has no use for."""
     return load_settings(options.config).model_copy(update={"backend": NoBackend()})

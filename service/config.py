@@ -179,6 +179,15 @@ class RolloutSettings(_Section):
     directory: Path | None = None  # a folder of artefacts, and of who serves; empty allows no changes
 
 
+class CalibrationSettings(_Section):
+    """Thresholds that `wardgate calibrate` wrote, and the watch over the traffic they were made for."""
+
+    directory: Path | None = None  # every *.json in it is a calibration
+    drift_window: Annotated[int, Field(ge=50)] = 1000  # texts of one guard that are compared at a time
+    # Chance that a window of unchanged traffic raises an alarm.
+    drift_false_alarms: Annotated[float, Field(ge=1e-5, le=0.5)] = 0.001
+
+
 class LogSettings(_Section):
     """Events with fields on standard error. User text is never among them."""
 
@@ -204,6 +213,7 @@ class Settings(BaseSettings):
     backend: BackendSettings = TransformersSettings()
     policies: PolicySettings = PolicySettings()
     rollout: RolloutSettings = RolloutSettings()
+    calibrations: CalibrationSettings = CalibrationSettings()
     log: LogSettings = LogSettings()
     model_cache: Path = Field(default_factory=lambda: user_cache_path("wardgate") / "models")
 

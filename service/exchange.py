@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from guards.scripts import Script
 from guards.types import (
     Candidate,
     Coverage,
@@ -98,6 +99,7 @@ class Verdict:
     decision: Decision
     guards: tuple[GuardResult, ...]
     scored: tuple[ModelScores, ...] = ()
+    script: Script = Script.NONE  # of most letters
 
     @property
     def scores(self) -> Mapping[str, HeadScore]:

@@ -27,6 +27,7 @@ from guards.types import (
     Stage,
 )
 from service.batcher import BatchReport
+from service.calibration_metrics import CalibrationMetrics
 from service.exchange import CheckCall, CheckResult, GenerateCall, GenerateResult, Timing, Verdict
 from service.rollout.metrics import RolloutMetrics
 
@@ -60,6 +61,7 @@ class Metrics:
         self._define_batches()
         self._define_config()
         self.rollout = RolloutMetrics(self.registry)
+        self.calibrations = CalibrationMetrics(self.registry)
         self.build_info.labels(version).set(1)
 
     def render(self) -> bytes:
@@ -75,6 +77,7 @@ class Metrics:
         for verdict in verdicts:
             self._judged(policy, verdict)
         self.rollout.scored(result.provenance)
+        self.languages.labels(result.request.script.value).inc()
         self._added_latency("check", result.timing)
         self.request_duration.labels("check").observe(result.timing.total_s)
 
@@ -86,6 +89,7 @@ class Metrics:
         self.rollout.scored(result.provenance)
         for skipped in result.skipped:
             self._guard(skipped)
+        self.languages.labels(result.request.script.value).inc()
         self._added_latency("generate", result.timing)
         self.request_duration.labels("generate").observe(result.timing.total_s)
         self.generated_tokens.labels(result.model, "prompt").inc(result.prompt_tokens)
@@ -113,12 +117,14 @@ class Metrics:
         self.policy_reloads.labels("ok" if ok else "error").inc()
         self.policy_info.clear()
         self.threshold.clear()
+        self.calibrations.policies_loaded(policies)
         for policy in policies.values():
             self.policy_info.labels(policy.name, policy.version, policy.digest).set(1)
             for member in (*policy.request, *policy.response):
                 if isinstance(member.guard, RewardGuard):
-                    for action, risk in member.guard.rungs:
-                        self.threshold.labels(policy.name, member.guard.head, action.name.lower()).set(risk)
+                    for rung in member.guard.serving_rungs():
+                        labels = (policy.name, member.guard.head, rung.action.name.lower())
+                        self.threshold.labels(*labels).set(rung.threshold)
         if ok:
             self.policy_loaded.set_to_current_time()
 
@@ -243,6 +249,9 @@ class Metrics:
             "wardgate_incomplete_coverage_total", "Texts not scored whole.", ["reason"], registry=r
         )
         self.unscored_tokens = Counter("wardgate_unscored_tokens_total", "Tokens never scored.", registry=r)
+        self.languages = Counter(
+            "wardgate_requests_by_language_total", "Requests by the script they are written in.", ["lang"], registry=r
+        )
 
     def _define_batches(self) -> None:
         r = self.registry

@@ -24,6 +24,7 @@ from guards.decision import (
 )
 from guards.errors import PreconditionFailed, ScoringError
 from guards.policy import Policy
+from guards.scripts import dominant_script
 from guards.types import Action, Candidate, Coverage, GuardStatus, Message, Stage
 from service.admission import Admission
 from service.backends.base import Backend, Generation, SamplingParameters
@@ -189,7 +190,7 @@ class Pipeline:
             await _view(subject)
         scored = subject.scored()
         decision = decide(policy, results, least_complete(scored), call.context.locale)
-        return Verdict(subject.stage, decision, results, scored)
+        return Verdict(subject.stage, decision, results, scored, dominant_script(subject.text.text))
 
     def _require_backend(self) -> Backend:
         if self._backend is None:

@@ -15,7 +15,9 @@ from watchfiles import awatch
 
 from guards.errors import ConfigError, PreconditionFailed, UnknownName
 from guards.policy import Policy, load_policy
+from guards.rewards.calibrated import Calibrations
 from guards.types import Stage
+from service.calibrations import CalibrationStore
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ class PolicyStore:
     """`routes` maps a caller's route to a policy; other routes take `default`.
 
     `on_reload` is told after every attempt: what is in force, and whether every file was valid.
+    Without `calibrations`, a guard with a calibrated threshold fails on every text.
     """
 
     def __init__(
@@ -37,12 +40,14 @@ class PolicyStore:
         routes: Mapping[str, str],
         heads: Mapping[str, frozenset[Stage]],
         on_reload: Callable[[Mapping[str, Policy], bool], None],
+        calibrations: CalibrationStore | None = None,
     ) -> None:
         self._directory = directory
         self._default = default
         self._routes = dict(routes)
         self._heads = heads
         self._on_reload = on_reload
+        self._calibrations = calibrations
         self._seen: dict[Path, str] = {}
         self._by_file: dict[Path, Policy] = {}
         self._by_name: dict[str, Policy] = {}
@@ -50,7 +55,8 @@ class PolicyStore:
     def load(self) -> None:
         """First load; every file must be valid. Raises ConfigError."""
         self._seen = self._look()
-        self._adopt({file: load_policy(file, self._heads) for file in self._files()})
+        calibrations = self._calibrations.load() if self._calibrations else None
+        self._adopt({file: load_policy(file, self._heads, calibrations) for file in self._files()})
         self._on_reload(self._by_name, True)
 
     def select(self, name: str, route: str) -> Policy:
@@ -76,16 +82,16 @@ class PolicyStore:
         return tuple(self._by_name.values())
 
     def take_heads(self, heads: Mapping[str, frozenset[Stage]]) -> None:
-        """The heads there are from now on; files refused for the want of one are tried again."""
-        if heads != self._heads:
-            self._heads = heads
-            self._seen = {}
+        """The heads there are from now on; every file is read again, for heads and for the models' calibrations."""
+        self._heads = heads
+        self._seen = {}
 
     async def watch(self) -> None:
         """Reloads on change until cancelled, and looks every few seconds for what no event told of."""
         await asyncio.to_thread(self.reload)
+        directories = [self._directory, *(self._calibrations.directories if self._calibrations else ())]
         changes = awatch(
-            self._directory, recursive=False, debounce=200, step=50, rust_timeout=_LOOK_MS, yield_on_timeout=True
+            *directories, recursive=False, debounce=200, step=50, rust_timeout=_LOOK_MS, yield_on_timeout=True
         )
         async for _ in changes:
             await asyncio.to_thread(self.reload)  # building a policy compiles its patterns
@@ -98,9 +104,12 @@ class PolicyStore:
         self._seen, heads = seen, self._heads
         policies: dict[Path, Policy] = {}
         faults = 0
+        calibrations: Calibrations | None = None
+        if self._calibrations:
+            calibrations, faults = self._calibrations.reload()
         for file in self._files():
             try:
-                policies[file] = load_policy(file, heads)
+                policies[file] = load_policy(file, heads, calibrations)
             except ConfigError as error:
                 faults += 1
                 log.error("policy file refused, the one before stays in force", extra={"fault": str(error)})
@@ -114,8 +123,9 @@ class PolicyStore:
         self._on_reload(self._by_name, faults == 0)
 
     def _look(self) -> dict[Path, str]:
-        """Every policy file with the digest of its bytes, empty when it cannot be read."""
-        return {file: _digest(file) for file in self._files()}
+        """Every policy and calibration file with the digest of its bytes, empty when it cannot be read."""
+        files = [*self._files(), *(self._calibrations.files() if self._calibrations else ())]
+        return {file: _digest(file) for file in files}
 
     def _files(self) -> list[Path]:
         return sorted(f for f in self._directory.glob("*.y*ml") if f.suffix in (".yaml", ".yml"))

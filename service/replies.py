@@ -17,6 +17,7 @@ from guards.types import (
     GuardStatus,
     Message,
     Part,
+    RiskBound,
     Role,
     Stage,
     TextPart,
@@ -139,7 +140,14 @@ def _finding(finding: Finding) -> decisions.Finding:
             for span in finding.spans
         ],
         action=_action(finding.action),
+        bound=_bound(finding.bound) if finding.bound else None,
     )
+
+
+def _bound(bound: RiskBound) -> decisions.RiskBound:
+    made = decisions.RiskBound(target=bound.target, upper=bound.upper, n=bound.n)
+    made.calibrated_at.FromDatetime(bound.calibrated_at)
+    return made
 
 
 def _candidate_result(candidate: RankedCandidate) -> guardrail.CandidateResult:

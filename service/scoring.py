@@ -91,7 +91,7 @@ class BatchedScorer:
             queue_s=max(result.queue_s for result in results),
             forward_s=max(result.forward_s for result in results),
         )
-        return TextScores(heads, text.coverage, timing)
+        return TextScores(heads, text.coverage, timing, self._model.identity.digest)
 
 
 def _characters(inputs: Iterable[ScoreInput]) -> int:

@@ -12,14 +12,18 @@ from pathlib import Path
 import grpc
 
 from guards.base import ScoreInput
+from guards.policy import Policy
 from guards.types import Coverage, HeadScore, Message, ModelIdentity, ScoreTiming, Stage, TextPart, TextScores
 from service.admission import Admission
 from service.backends.base import Backend, FinishReason, Generation, SamplingParameters
-from service.config import GrpcSettings, LimitSettings
+from service.calibrations import CalibrationStore
+from service.config import CalibrationSettings, GrpcSettings, LimitSettings
 from service.decision_log import DecisionLog
+from service.drift import DriftMonitor
 from service.interceptors import Failures
 from service.lineup import FixedLineup
 from service.metrics import Metrics
+from service.observers import Observers
 from service.pipeline import Pipeline
 from service.policies import PolicyStore
 from service.server import Server
@@ -85,7 +89,8 @@ class FakeScorer:
         reward = (1 - risk) * 4 + len(judged.text) / 1000
         score = HeadScore(head, reward, risk, 0, len(judged.original))
         scored = 10 if self.tokens_scored is None else self.tokens_scored
-        return TextScores({head: score}, Coverage(10, scored, 1), ScoreTiming(0.001, 0.002, 0.003))
+        timing = ScoreTiming(0.001, 0.002, 0.003)
+        return TextScores({head: score}, Coverage(10, scored, 1), timing, self.identity.digest)
 
 
 @dataclass
@@ -183,6 +188,7 @@ async def running_server(
     admission: Admission | None = None,
     routes: dict[str, str] | None = None,
     others: Mapping[str, FakeScorer] | None = None,
+    calibrations: CalibrationSettings | None = None,
 ) -> AsyncIterator[Running]:
     """A real gRPC server on a free port of loopback, around fakes, with the policies in a folder.
 
@@ -192,10 +198,19 @@ async def running_server(
     scorer = scorer or FakeScorer()
     metrics = Metrics("test")
     heads = HEADS | {head: sides for other in (others or {}).values() for head, sides in heads_of(other).items()}
-    store = PolicyStore(policies, "default", routes or {}, heads, metrics.policies_loaded)
+    watched = calibrations or CalibrationSettings()
+    drift = DriftMonitor(watched.drift_window, watched.drift_false_alarms, metrics.calibrations.drift_compared)
+
+    def loaded(policies: Mapping[str, Policy], ok: bool) -> None:
+        drift.policies_loaded(policies)
+        metrics.policies_loaded(policies, ok)
+        metrics.calibrations.watch_drift(drift.states)
+
+    known = CalibrationStore(watched.directory, lambda: (scorer.identity.digest,), drift)
+    store = PolicyStore(policies, "default", routes or {}, heads, loaded, known)
     store.load()
     places = admission or Admission(64, 64)
-    pipeline = Pipeline(store, FixedLineup(scorer, others), places, DecisionLog(metrics), backend)
+    pipeline = Pipeline(store, FixedLineup(scorer, others), places, Observers(DecisionLog(metrics), drift), backend)
     failures = Failures(metrics)
     sampling = SamplingParameters(max_tokens=64)
     servicer = GuardrailServicer(pipeline, limits or LimitSettings(), sampling, settings.max_message_bytes, failures)
@@ -203,10 +218,12 @@ async def running_server(
     await server.start()
     await server.set_health(dict.fromkeys(server.health_names, True))
     address = f"127.0.0.1:{server.port}"
+    watching = asyncio.create_task(drift.watch())
     try:
         async with grpc.aio.insecure_channel(address) as channel:
             yield Running(address, channel, metrics, store, places, pipeline, server)
     finally:
+        watching.cancel()
         await server.stop()
 
 

@@ -50,8 +50,11 @@ class Pair:
 Row = Labelled | Pair
 
 
-def read_rows(path: Path) -> tuple[Row, ...]:
-    """Every row of one file. Raises InvalidInput with file:line for the first bad one."""
+def read_rows(path: Path, unlabelled: int | None = None) -> tuple[Row, ...]:
+    """Every row of one file. Raises InvalidInput with file:line for the first bad one.
+
+    `unlabelled` is the label of rows that state none; by default they must.
+    """
     source = path.name.split(".", maxsplit=1)[0]
     rows = []
     with _open(path) as file:
@@ -60,7 +63,7 @@ def read_rows(path: Path) -> tuple[Row, ...]:
                 continue
             where = f"{path}:{number}"
             try:
-                rows.append(_row(json.loads(line), source))
+                rows.append(_row(json.loads(line), source, unlabelled))
             except json.JSONDecodeError as error:
                 raise InvalidInput(f"{where}: not a JSON object ({error.msg})") from error
             except _BadRowError as error:
@@ -90,7 +93,7 @@ def _lines(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
         raise InvalidInput(f"{path}: not UTF-8 JSON Lines, plain or gzip") from error
 
 
-def _row(fields: object, source: str) -> Row:
+def _row(fields: object, source: str, unlabelled: int | None = None) -> Row:
     if not isinstance(fields, dict):
         raise _BadRowError("not a JSON object")
     source = _text(fields, "source") if "source" in fields else source
@@ -101,10 +104,10 @@ def _row(fields: object, source: str) -> Row:
         return Pair(prompt, *answers, source, category, _half(fields), _cluster(fields))
     if "response" in fields:
         prompt, response = new_turns(fields.get("messages")), _text(fields, "response")
-        return Labelled(prompt, response, _label(fields), source, category, _cluster(fields))
+        return Labelled(prompt, response, _label(fields, unlabelled), source, category, _cluster(fields))
     if "prompt" in fields or "text" in fields:
         prompt = _text(fields, "prompt" if "prompt" in fields else "text")
-        return Labelled(prompt, None, _label(fields), source, category)
+        return Labelled(prompt, None, _label(fields, unlabelled), source, category)
     raise _BadRowError('needs "chosen" and "rejected", or "response", or "prompt" or "text"')
 
 
@@ -131,8 +134,8 @@ def _text(fields: dict[str, Any], name: str) -> str:
     return value
 
 
-def _label(fields: dict[str, Any]) -> int:
-    value = fields.get("label")
+def _label(fields: dict[str, Any], unlabelled: int | None) -> int:
+    value = fields.get("label", unlabelled)
     if value not in (0, 1):
         raise _BadRowError('"label" must be 0 or 1')
     return int(value)

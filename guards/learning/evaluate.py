@@ -17,7 +17,9 @@ from guards.learning.estimates import Estimate, calibration_estimate, correlatio
 from guards.learning.metrics import Floats, Labels, Measure, auroc, f1, pair_accuracy, wilson
 from guards.learning.refusals import refusal_half
 from guards.normalize import normalize
+from guards.rewards.guard import head_risk
 from guards.rewards.reward_model import RewardModel
+from guards.types import HeadScore
 
 
 class MeasureFields(TypedDict):
@@ -58,7 +60,13 @@ class _Labels:
         return _Labels(self.labels[mask], self.rewards[mask], self.risks[mask], self.tokens[mask])
 
 
-def evaluate_file(model: RewardModel, path: Path, head: str, threshold: float = 0.5) -> Evaluation:
+def evaluate_file(
+    model: RewardModel,
+    path: Path,
+    head: str,
+    threshold: float = 0.5,
+    risk: Callable[[HeadScore], float] = head_risk,
+) -> Evaluation:
     """Labels give auroc, f1, recall and false_positive_rate at risk >= threshold, ece (of the rows as they are) and
     length_correlation (Spearman, of reward with tokens). Pairs give accuracy, and of refusal pairs accuracy_safe
     and accuracy_unsafe: by the rows' `half`, and for rows without one by what their answers begin with.
@@ -77,7 +85,7 @@ def evaluate_file(model: RewardModel, path: Path, head: str, threshold: float = 
         raise InvalidInput(f"{path} mixes pairs and labelled rows; split it into two files")
     if any(_kind(row) != kinds[head] for row in rows):
         raise InvalidInput(f"head {head} judges a {kinds[head]}, and {path} holds rows of the other kind")
-    measured = _measure_pairs(model, pairs, head) if pairs else _measure_labels(model, labelled, head, threshold)
+    measured = _measure_pairs(model, pairs, head) if pairs else _measure_labels(model, labelled, head, threshold, risk)
     evaluation = Evaluation(
         file=path.name, head=head, n=len(rows), metrics=measured(np.ones(len(rows), dtype=np.bool_))
     )
@@ -112,12 +120,14 @@ def _of_pairs(chosen: Floats, rejected: Floats, halves: NDArray[np.str_]) -> dic
     return metrics
 
 
-def _measure_labels(model: RewardModel, rows: Sequence[Labelled], head: str, threshold: float) -> _MeasureSome:
+def _measure_labels(
+    model: RewardModel, rows: Sequence[Labelled], head: str, threshold: float, risk: Callable[[HeadScore], float]
+) -> _MeasureSome:
     scored = model.score([_item(row) for row in rows])
     scores = _Labels(
         np.array([row.label for row in rows], dtype=np.int64),
         np.array([text.heads[head].reward for text in scored]),
-        np.array([text.heads[head].risk for text in scored]),
+        np.array([risk(text.heads[head]) for text in scored]),
         np.array([text.coverage.tokens_scored for text in scored], dtype=np.float64),
     )
     return lambda mask: _of_labels(scores.where(mask), threshold)

@@ -1,64 +1,175 @@
-"""A guard that compares one head's calibrated risk with thresholds."""
+"""A guard that compares one head's risk with thresholds: numbers, or those of a calibration."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from guards.base import Subject
 from guards.errors import GuardError
-from guards.types import Action, Finding, action_by_name
+from guards.rewards.calibrated import CalibratedThreshold, CalibrationName, Calibrations
+from guards.types import Action, Finding, HeadScore, RiskBound, action_by_name
 
 Risk = Annotated[float, Field(gt=0.0, le=1.0)]
+Void = Literal["warn", "fail_closed"]
+
+
+class CalibratedBy(BaseModel):
+    """A threshold that `wardgate calibrate` chose."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    calibration: CalibrationName
+
+
+def _kind_of_threshold(value: Any) -> str:
+    return "by calibration" if isinstance(value, dict | CalibratedBy) else "number"
+
+
+Threshold = Annotated[
+    Annotated[Risk, Tag("number")] | Annotated[CalibratedBy, Tag("by calibration")], Discriminator(_kind_of_threshold)
+]
 
 
 class RewardGuardConfig(BaseModel):
-    """`thresholds` maps an action to the risk from which it applies, both sides inclusive."""
+    """`thresholds` maps an action to the risk from which it applies, both sides inclusive.
+
+    `on_expired`, `on_drift`: what it means that a calibration's promise no longer holds. `fail_closed`
+    is an error of the guard; `warn` goes on with the threshold and no longer claims the bound
+    (docs/adr/006).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     head: str
-    thresholds: Mapping[str, Risk] = Field(min_length=1)
+    thresholds: Mapping[str, Threshold] = Field(min_length=1)
+    on_expired: Void = "fail_closed"
+    on_drift: Void = "warn"
 
     @field_validator("thresholds")
     @classmethod
-    def _known_actions(cls, thresholds: Mapping[str, float]) -> Mapping[str, float]:
+    def _known_actions(cls, thresholds: Mapping[str, Threshold]) -> Mapping[str, Threshold]:
         for name in thresholds:
             if action_by_name(name) in (Action.ALLOW, Action.REDACT):
                 raise ValueError(f"a whole text cannot be given the action '{name}' by its risk")
         return thresholds
 
+    @model_validator(mode="after")
+    def _one_calibration(self) -> RewardGuardConfig:
+        if sum(isinstance(threshold, CalibratedBy) for threshold in self.thresholds.values()) > 1:
+            raise ValueError("one guard has one calibrated threshold; give the other a guard of its own")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """An action and the risk from which it applies; `bound` is the promise behind a calibrated one."""
+
+    action: Action
+    threshold: float
+    bound: RiskBound | None = None
+
 
 class RewardGuard:
+    """`policy` and `calibrations` matter only to a calibrated threshold; without them it fails, never passes."""
+
     uses_scores = True
 
-    def __init__(self, config: RewardGuardConfig) -> None:
+    def __init__(self, config: RewardGuardConfig, policy: str = "", calibrations: Calibrations | None = None) -> None:
         self.name = config.name
         self.head = config.head
-        rungs = [(action_by_name(name), risk) for name, risk in config.thresholds.items()]
-        self.rungs = tuple(sorted(rungs, reverse=True))  # the strongest action first
+        thresholds = [(action_by_name(name), threshold) for name, threshold in config.thresholds.items()]
+        self._thresholds = sorted(thresholds, key=lambda item: item[0], reverse=True)  # the strongest action first
+        named = [threshold.calibration for _, threshold in thresholds if isinstance(threshold, CalibratedBy)]
+        self.calibration = named[0] if named else None  # its name
+        self._on_expired = config.on_expired
+        self._on_drift = config.on_drift
+        self.policy = policy
+        self._calibrations = calibrations or Calibrations()
+
+    def calibrated(self) -> tuple[CalibratedThreshold, ...]:
+        """Its calibration, for every reward model that has one."""
+        return self._calibrations.named(self.calibration) if self.calibration else ()
+
+    def serving_rungs(self) -> tuple[Rung, ...]:
+        """Those that apply to the reward model that usually scores; empty when its calibration is not known."""
+        serving = self._calibrations.serving_one(self.calibration) if self.calibration else None
+        return self.rungs(serving) if serving or not self.calibration else ()
+
+    def calibration_for(self, reward_model: str) -> CalibratedThreshold | None:
+        """None when every threshold is a number. Raises GuardError when there is none for that reward model."""
+        if self.calibration is None:
+            return None
+        found = self._calibrations.find(self.calibration, reward_model)
+        if found is None:
+            raise GuardError(
+                f"there is no calibration '{self.calibration}' for reward model {reward_model[:12] or 'unknown'};"
+                " run `wardgate calibrate` with that model"
+            )
+        return found
+
+    def rungs(self, calibration: CalibratedThreshold | None) -> tuple[Rung, ...]:
+        """The strongest action first. `calibration` is what `calibration_for` gave."""
+        return tuple(
+            Rung(action, calibration.threshold, calibration.risk_bound)
+            if calibration and isinstance(threshold, CalibratedBy)
+            else Rung(action, _number(threshold))
+            for action, threshold in self._thresholds
+        )
 
     async def evaluate(self, subject: Subject) -> tuple[Finding, ...]:
         scores = await subject.scores(self.head)
         score = scores.heads.get(self.head)
         if score is None:
             raise GuardError(f"head '{self.head}' does not judge the {subject.stage.value} side")
-        if not math.isfinite(score.risk):  # NaN would be under every threshold
+        calibration = self.calibration_for(scores.model_digest)
+        promised = calibration is not None and self._keeps_its_promise(calibration)
+        risk = calibration.risk(score) if calibration else score.risk
+        if not math.isfinite(risk):  # NaN would be under every threshold
             raise GuardError(f"head '{self.head}' gave a risk that is not a finite number")
-        for action, threshold in self.rungs:
-            if score.risk >= threshold:
+        for rung in self.rungs(calibration):
+            if risk >= rung.threshold:
                 finding = Finding(
                     rule=self.name,
                     category=self.head,
-                    action=action,
-                    risk=score.risk,
-                    threshold=threshold,
+                    action=rung.action,
+                    risk=risk,
+                    threshold=rung.threshold,
                     raw_reward=score.reward,
                     spans=subject.spans(score.start, score.end),
+                    bound=rung.bound if promised else None,
                 )
                 return (finding,)
         return ()
+
+    def _keeps_its_promise(self, calibration: CalibratedThreshold) -> bool:
+        """False when it is void and the policy goes on with it. Raises GuardError where the policy does not."""
+        expired = self._calibrations.now() >= calibration.expires
+        if expired and self._on_expired == "fail_closed":
+            raise GuardError(
+                f"calibration '{calibration.name}' expired on {calibration.expires:%Y-%m-%d};"
+                " run `wardgate calibrate` on new traffic, or set on_expired: warn"
+            )
+        drifted = self._calibrations.drift.drifted(self.policy, calibration)
+        if drifted and self._on_drift == "fail_closed":
+            raise GuardError(
+                f"traffic no longer looks like that of calibration '{calibration.name}';"
+                " run `wardgate calibrate` on new traffic, or set on_drift: warn"
+            )
+        return not expired and not drifted
+
+
+def head_risk(score: HeadScore) -> float:
+    """The head's own risk, as guards without a calibration judge it."""
+    return score.risk
+
+
+def _number(threshold: float | CalibratedBy) -> float:
+    if isinstance(threshold, CalibratedBy):
+        raise GuardError(f"calibration '{threshold.calibration}' was not looked up")
+    return threshold

@@ -65,7 +65,8 @@ def score_now(model: ScoringModel, items: Sequence[ScoreInput], batch_tokens: in
     scores, start = [], 0
     for text in encoded:
         end = start + len(text.sequences)
-        scores.append(TextScores(model.combine(text, rewards[start:end]), text.coverage))
+        heads = model.combine(text, rewards[start:end])
+        scores.append(TextScores(heads, text.coverage, model_digest=model.identity.digest))
         start = end
     return tuple(scores)
 

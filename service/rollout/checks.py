@@ -18,6 +18,7 @@ def check_version(artefact: Artefact, policies: Iterable[Policy], other_heads: M
     """`other_heads` are those of models beside the reward model."""
     for policy in policies:
         _has_the_heads(artefact, policy, {**other_heads, **artefact.heads})
+        _has_the_calibrations(artefact, policy)
 
 
 def _has_the_heads(artefact: Artefact, policy: Policy, heads: Mapping[str, frozenset[Stage]]) -> None:
@@ -33,4 +34,20 @@ def _has_the_heads(artefact: Artefact, policy: Policy, heads: Mapping[str, froze
                 " has the head",
                 kind="POLICY",
                 subject=policy.name,
+            )
+
+
+def _has_the_calibrations(artefact: Artefact, policy: Policy) -> None:
+    """Else its calibrated guards would fail: a threshold promised for one model says nothing of another."""
+    for member in (*policy.request, *policy.response):
+        guard = member.guard
+        if not isinstance(guard, RewardGuard) or guard.head not in artefact.heads:
+            continue
+        if guard.calibration and artefact.digest not in {one.reward_model for one in guard.calibrated()}:
+            raise PreconditionFailed(
+                f"policy '{policy.name}' takes a threshold from calibration '{guard.calibration}', which there is not"
+                f" for reward model {artefact.version} ({artefact.digest[:12]}); run `wardgate calibrate --name"
+                f" {guard.calibration}` with scoring.artefact set to that version first",
+                kind="CALIBRATION",
+                subject=guard.calibration,
             )
