@@ -83,7 +83,18 @@ def load_gates(path: Path = GATES) -> tuple[Gate, ...]:
 
 
 def check_gates(gates: Sequence[Gate], scores: HeldOutScores) -> tuple[GateResult, ...]:
-    return tuple(_checked(gate, _estimate(gate, scores)) for gate in gates)
+    heads = {gate.head for gate in gates}.intersection(scores.heads)
+    rows = {head: labelled_scores(scores, head) for head in heads}
+    pairs = {head: pair_scores(scores, head) for head in heads}
+
+    def estimate(gate: Gate) -> Estimate | None:
+        if gate.head not in heads:
+            return None
+        if gate.metric in _HALVES:
+            return _of_pairs(gate, pairs[gate.head])
+        return _of_rows(gate, rows[gate.head], scores)
+
+    return tuple(_checked(gate, estimate(gate)) for gate in gates)
 
 
 def _checked(gate: Gate, estimate: Estimate | None) -> GateResult:
@@ -93,22 +104,13 @@ def _checked(gate: Gate, estimate: Estimate | None) -> GateResult:
     return GateResult(gate, estimate, passed, passed == gate.passes(estimate.low) == gate.passes(estimate.high))
 
 
-def _estimate(gate: Gate, scores: HeldOutScores) -> Estimate | None:
-    if gate.head not in scores.heads:
-        return None
-    if gate.metric in _HALVES:
-        return _of_pairs(gate, pair_scores(scores, gate.head))
-    rows = labelled_scores(scores, gate.head)
-    return _of_rows(gate, rows, threshold_of(scores, gate.head)) if len(rows) else None
-
-
 def _of_pairs(gate: Gate, pairs: PairScores) -> Estimate | None:
     half = _HALVES[gate.metric]
     mask = _members(gate, pairs.sources, pairs.categories) & (pairs.halves == half)
     return pair_slice(pairs.where(mask), gate.name, half).accuracy if mask.any() else None
 
 
-def _of_rows(gate: Gate, rows: LabelledScores, threshold: float) -> Estimate | None:
+def _of_rows(gate: Gate, rows: LabelledScores, scores: HeldOutScores) -> Estimate | None:
     mask = _members(gate, rows.sources, rows.categories)
     if not mask.any():
         return None
@@ -117,7 +119,7 @@ def _of_rows(gate: Gate, rows: LabelledScores, threshold: float) -> Estimate | N
         if len(np.unique(chosen.labels)) < 2:
             return None
         return calibration_estimate(chosen.risks, chosen.labels, gate.metric == "ece_balanced")
-    measured = slice_of(rows, mask, gate.name, threshold, pool=True)
+    measured = slice_of(rows, mask, gate.name, threshold_of(scores, gate.head), pool=True)
     return {
         "auroc": measured.auroc,
         "recall": measured.recall,

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from guards.errors import ConfigError
-from guards.learning.by_seed import LabelledScores
+from guards.learning.by_seed import LabelledScores, PairScores
 from guards.learning.estimates import mass_bins
 from guards.learning.metrics import Floats, wilson
 
@@ -70,6 +70,11 @@ def head_pictures(head: str, rows: LabelledScores, threshold: float) -> tuple[Pi
     text = "reward against length in tokens, with the mean of each class by length"
     pictures.append(_picture(f"{head}: reward by length", text, lambda figure: _length(figure, rows)))
     return tuple(pictures)
+
+
+def pair_picture(head: str, pairs: PairScores) -> Picture:
+    text = "the better answer's reward less the worse one's, each half of refusal pairs by itself"
+    return _picture(f"{head}: pairs", text, lambda figure: _gaps(figure, pairs))
 
 
 def _picture(title: str, text: str, draw: Callable[[Figure], None]) -> Picture:
@@ -180,6 +185,31 @@ def _histogram(figure: Figure, rows: LabelledScores, threshold: float) -> None:
     axes.set(xlabel="risk", ylabel="share of the class", xlim=(0, 1))
     axes.grid(True, axis="y")
     axes.legend(loc="upper center")
+
+
+def _gaps(figure: Figure, pairs: PairScores) -> None:
+    """Right of zero the better answer has the higher reward."""
+    axes = figure.add_subplot()
+    gaps = pairs.chosen - pairs.rejected
+    low, high = np.quantile(gaps, [0.002, 0.998])
+    edges = np.linspace(min(low, -0.1), max(high, 0.1), 41).tolist()
+    for half, name, colour in (
+        ("", "preferences", INK),
+        ("safe", "safe half: the answer should win", SAFE),
+        ("unsafe", "unsafe half: the refusal should win", UNSAFE),
+    ):
+        mask = pairs.halves == half
+        if not mask.any():
+            continue
+        values = np.clip(gaps[:, mask].ravel(), edges[0], edges[-1])
+        weights = np.full(values.shape, 1 / len(values))
+        name = f"{name} ({int(mask.sum()):,} pairs)"
+        axes.hist(values, bins=edges, weights=weights, color=colour, histtype="step", linewidth=1.8, label=name)
+    axes.axvline(0, color=FAINT, linestyle="--", linewidth=1.4)
+    axes.set(xlabel="reward of the better answer − of the worse", ylabel="share of the pairs")
+    axes.grid(True, axis="y")
+    axes.margins(y=0.25)
+    axes.legend(loc="upper left")
 
 
 def _length(figure: Figure, rows: LabelledScores) -> None:

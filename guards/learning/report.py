@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from guards.errors import ConfigError
-from guards.learning.by_seed import labelled_scores
+from guards.learning.by_seed import labelled_scores, pair_scores
 from guards.learning.gates import Gate, GateResult, check_gates
 from guards.learning.heldout import HeldOutScores
-from guards.learning.plots import Picture, head_pictures
+from guards.learning.plots import Picture, head_pictures, pair_picture
 from guards.learning.suite import HeadSuite, PairSlice, Slice, Suite, measure_suite
 
 FORMAT = "wardgate.suite/1"
@@ -82,9 +82,12 @@ class _Section:
 
 
 def _pictures(head: HeadSuite, scores: HeldOutScores) -> tuple[Picture, ...]:
-    if head.labelled is None:
-        return ()
-    return head_pictures(head.head, labelled_scores(scores, head.head), head.labelled.threshold)
+    pictures: list[Picture] = []
+    if head.labelled:
+        pictures += head_pictures(head.head, labelled_scores(scores, head.head), head.labelled.threshold)
+    if head.pairs:
+        pictures.append(pair_picture(head.head, pair_scores(scores, head.head)))
+    return tuple(pictures)
 
 
 def _environment() -> Any:

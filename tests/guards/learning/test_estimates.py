@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
@@ -86,6 +86,7 @@ def test_balanced_weights_undo_the_share_of_unsafe_rows() -> None:
     assert calibration_estimate(risks, labels).value > 0.1
 
 
+@settings(deadline=None)
 @given(
     risks=st.lists(st.floats(0, 1), min_size=1, max_size=200),
     weight=st.floats(0.1, 10),
@@ -122,6 +123,7 @@ def test_without_spread_or_rows_there_is_no_correlation(tokens: np.ndarray) -> N
     assert correlation_estimate(np.arange(float(len(tokens)))[np.newaxis], tokens) is None
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_every_interval_holds_its_value_and_stays_in_range(data: st.DataObject) -> None:
     n = data.draw(st.integers(2, 40))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guards.errors import InvalidInput
@@ -39,6 +39,7 @@ PAIRS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(rows=st.lists(ROWS, max_size=5), pairs=st.lists(PAIRS, max_size=5))
 def test_scores_come_back_from_their_file_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, rows: list[ScoredRow], pairs: list[ScoredPair]

@@ -61,7 +61,7 @@ def test_a_name_is_text_on_the_page_whatever_is_in_it(html: str) -> None:
 
 def test_every_head_has_its_section_and_its_pictures(html: str) -> None:
     page = Page(html)
-    assert page.tags.count("img") == 8  # four of each head with labels
+    assert page.tags.count("img") == 10  # four of each head with labels, one of each with pairs
     assert page.tags.count("h2") == 5
     text = "".join(page.text)
     for phrase in ("safe half: the answer should win", "pooled unsafe", "193 tokens and more", "2 of 3 gates fail"):
