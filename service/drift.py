@@ -127,19 +127,16 @@ class DriftMonitor:
         by_stage = {verdict.stage: verdict for verdict in verdicts}
         for key, watched in self._watched.items():
             verdict = by_stage.get(watched.stage)
-            if (
-                verdict is not None
-                and key.policy == result.provenance.policy
-                and key.reward_model == result.provenance.model.digest
-            ):
-                self._count(key, watched, verdict)
+            if verdict is None or key.policy != result.provenance.policy:
+                continue
+            for by in verdict.scored:  # none where no guard asked, or the scorer failed
+                score = by.text.heads.get(watched.calibration.head)
+                if score is not None and by.model.digest == key.reward_model:
+                    risk = watched.calibration.risk(score)
+                    self._count(key, watched, TextFeatures(risk, by.text.coverage.tokens_total, verdict.script))
 
-    def _count(self, key: WatchKey, watched: _Watched, verdict: Verdict) -> None:
-        score = verdict.scores.get(watched.calibration.head)
-        if score is None:
-            return  # no guard asked, or the scorer failed
-        risk = watched.calibration.risk(score)
-        watched.window.add(TextFeatures(risk, verdict.coverage.tokens_total, verdict.script))
+    def _count(self, key: WatchKey, watched: _Watched, features: TextFeatures) -> None:
+        watched.window.add(features)
         if watched.window.size >= self._size:
             if len(self._full) == _MOST_WAITING:
                 log.warning(

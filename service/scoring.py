@@ -84,7 +84,7 @@ class BatchedScorer:
 
     def _combine(self, text: EncodedText, tokenize_s: float, results: Sequence[SequenceResult]) -> TextScores:
         if not results:  # no head judges such texts
-            return TextScores({}, text.coverage)
+            return TextScores({}, text.coverage, model_digest=self._model.identity.digest)
         heads = self._model.combine(text, np.stack([result.rewards for result in results]))
         timing = ScoreTiming(
             tokenize_s=tokenize_s,
