@@ -20,7 +20,7 @@ from guards.policy import Policy
 from guards.rewards.calibrated import CalibratedThreshold
 from guards.rewards.guard import RewardGuard
 from guards.types import Stage
-from service.exchange import CheckCall, CheckResult, GenerateCall, GenerateResult, Verdict
+from service.exchange import CheckCall, CheckResult, GenerateCall, GenerateResult
 
 log = logging.getLogger(__name__)
 
