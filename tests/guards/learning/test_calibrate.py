@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -83,9 +84,11 @@ def test_responses_are_calibrated_for_a_head_that_judges_responses(model: Reward
 def test_labelled_rows_choose_a_risk_map_that_the_threshold_is_about(model: RewardModel, tmp_path: Path) -> None:
     scored = model.score([ScoreInput(normalize(text)) for text in texts(400)])
     rewards = [scores.heads["request_risk"].reward for scores in scored]
-    middle, noise = sorted(rewards)[200], random.Random(1)  # without noise a map would be certain, and risks all 0 or 1
+    middle, wide, chance = sorted(rewards)[200], max(rewards) - min(rewards), random.Random(1)
     rows = (
-        {"prompt": text, "label": int((reward < middle) != (noise.random() < 0.2)), "source": f"s{row % 4}"}
+        # by chance, the more so the lower the reward: a map that were certain would give every text the same risk
+        {"prompt": text, "label": int(chance.random() < 1 / (1 + math.exp((reward - middle) / wide * 5)))}
+        | {"source": f"s{row % 4}"}
         for row, (text, reward) in enumerate(zip(texts(400), rewards, strict=True))
     )
     labelled = write(tmp_path / "labelled.jsonl", rows)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ from guards.learning.contrast import (
     made_prompts,
     refusal_wins,
 )
-from guards.learning.corpus import load_corpus
+from guards.learning.corpus import Corpus, load_corpus
 from guards.learning.data import Labelled, Pair, read_rows
-from guards.learning.recipe import COMPANY, load_recipe
+from guards.learning.recipe import COMPANY, DISGUISED, Recipe, load_recipe, origin
 
 TURNS = [
     {"role": "user", "content": "hello"},
@@ -45,9 +46,10 @@ def test_the_three_shapes_are_told_apart_by_their_fields(tmp_path: Path, name: s
         "",
         {"text": "hi there", "label": 1},
     )
+    of_turns = "2cf24dba5fb0a30e"  # of the first user turn, "hello"
     assert read_rows(path) == (
-        Pair("why?", "because", "no", "rows"),
-        Labelled("why?", "because", 1, "rows"),
+        Pair("why?", "because", "no", "rows", cluster=of_turns),
+        Labelled("why?", "because", 1, "rows", cluster=of_turns),
         Labelled("hi", None, 0, "chat"),
         Labelled("hi there", None, 1, "rows"),
     )
@@ -130,13 +132,45 @@ def test_company_keeps_the_request_whole_and_surrounds_it_with_sentences() -> No
     assert texts != in_company("another", prompts)
 
 
-def test_a_source_and_its_prompts_in_company_are_held_out_together() -> None:
+@pytest.fixture(scope="module")
+def shipped() -> tuple[Recipe, Corpus]:
     recipe, _ = load_recipe(Path("recipes/reward.yaml"))
-    corpus = load_corpus(recipe, Path("recipes"))
-    folds = {source: fold.name for fold in recipe.request_risk.folds for source in fold.sources}
+    return recipe, load_corpus(recipe, Path("recipes"))
+
+
+@pytest.mark.parametrize("variant", [COMPANY, DISGUISED])
+def test_a_source_and_its_variants_are_held_out_together(shipped: tuple[Recipe, Corpus], variant: str) -> None:
+    recipe, corpus = shipped
+    folds = {source: fold.name for fold in recipe.folds for source in fold.sources}
     in_folds = {row.source: folds[row.source] for row in corpus.prompts}
-    company = [source for source in in_folds if source.endswith(COMPANY)]
-    assert len(company) > 20
-    assert all(in_folds[source] == folds[source.removesuffix(COMPANY)] for source in company)
-    labels = {row.label for row in corpus.prompts if row.source.endswith(COMPANY)}
+    changed = [source for source in in_folds if source.endswith(variant)]
+    assert len(changed) > 20
+    assert all(in_folds[source] == folds[source.removesuffix(variant)] for source in changed)
+    labels = {row.label for row in corpus.prompts if row.source.endswith(variant)}
     assert labels == {0, 1}
+
+
+def test_both_halves_of_refusal_pairs_have_as_much_to_say(shipped: tuple[Recipe, Corpus]) -> None:
+    _, corpus = shipped
+    halves = Counter(pair.half for pair in corpus.pairs)
+    assert min(halves["safe"], halves["unsafe"]) > 1000
+    assert all(pair.chosen != pair.rejected for pair in corpus.pairs)
+
+
+def test_the_parts_of_a_source_share_no_conversation(shipped: tuple[Recipe, Corpus]) -> None:
+    _, corpus = shipped
+    parts: dict[str, set[str]] = {}
+    for pair in corpus.pairs:
+        if origin(pair.source) == "pref_hh_harmless_train":
+            parts.setdefault(pair.source, set()).add(pair.cluster)
+    assert len(parts) == 2
+    first, second = parts.values()
+    assert first.isdisjoint(second)
+
+
+def test_a_disguised_prompt_is_another_text_with_the_label_of_its_source(shipped: tuple[Recipe, Corpus]) -> None:
+    recipe, corpus = shipped
+    disguised = [row for row in corpus.prompts if row.source.endswith(DISGUISED)]
+    assert {row.category for row in disguised} == set(recipe.disguise.transformations)
+    plain = {row.prompt for row in corpus.prompts if "+" not in row.source}
+    assert sum(row.prompt in plain for row in disguised) < len(disguised) / 20

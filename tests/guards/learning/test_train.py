@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from guards.base import ScoreInput
-from guards.errors import ConfigError, InvalidInput, UnknownName
+from guards.errors import ConfigError, InvalidInput, ModelError, UnknownName
 from guards.learning.evaluate import evaluate_file
-from guards.learning.train import train_reward
+from guards.learning.train import held_out_scores, train_reward
 from guards.normalize import normalize
 from guards.rewards.export import export_onnx
 from guards.rewards.manifest import Manifest, file_sha256
@@ -225,4 +227,70 @@ def test_a_recipe_with_an_unknown_key_is_refused(encoder_dir: Path, tmp_path: Pa
     recipe = write_recipe(tmp_path, encoder_dir)
     recipe.write_text(recipe.read_text() + "surprise: 1\n")
     with pytest.raises(ConfigError, match="surprise"):
+        train_reward(recipe, tmp_path / "out", encoder_dir, tmp_path / "cache", 1, quiet)
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(encoder_dir: Path, tmp_path: Path) -> None:
+    recipe, cache = write_recipe(tmp_path, encoder_dir), tmp_path / "cache"
+    train_reward(recipe, tmp_path / "whole", encoder_dir, cache, 1, quiet)
+    fits = sorted((cache / "fits").iterdir())
+    assert len(fits) == 3  # two folds and the network that is kept
+    fits[0].unlink()
+    kept = {path: path.stat().st_mtime_ns for path in fits[1:]}
+    train_reward(recipe, tmp_path / "again", encoder_dir, cache, 1, quiet)
+    assert {path: path.stat().st_mtime_ns for path in fits[1:]} == kept
+    for name in ("heads.safetensors", "manifest.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_more_seeds_change_the_figures_and_not_the_network(
+    trained: tuple[Path, Manifest], encoder_dir: Path, tmp_path: Path
+) -> None:
+    manifest = train_reward(
+        write_recipe(tmp_path, encoder_dir), tmp_path / "out", encoder_dir, tmp_path / "cache", 2, quiet
+    )
+    assert manifest.heads_sha256 == trained[1].heads_sha256
+    for head, before in zip(manifest.heads, trained[1].heads, strict=True):
+        assert head.calibration == before.calibration
+    assert manifest.heads != trained[1].heads
+
+
+def test_held_out_scores_have_every_row_once_a_seed(encoder_dir: Path, tmp_path: Path) -> None:
+    scores = held_out_scores(write_recipe(tmp_path, encoder_dir), encoder_dir, tmp_path / "cache", 2, quiet)
+    assert scores.seeds == (3, 4)
+    assert Counter((row.head, row.seed) for row in scores.rows) == {
+        (head, seed): 24 for head in ("request_risk", "response_reward") for seed in (3, 4)
+    }
+    assert {pair.source for pair in scores.pairs if pair.head == "helpfulness"} == {"pairs#1", "pairs#2"}
+    assert all(0 < row.tokens < 60 and 0 <= row.risk <= 1 for row in scores.rows)
+
+
+def test_rewards_on_the_anchor_have_mean_0_and_deviation_2(trained: tuple[Path, Manifest], model: RewardModel) -> None:
+    rows = [json.loads(line) for line in (trained[0].parent / "anchor.jsonl").read_text().splitlines()]
+    prompts = [ScoreInput(normalize(row["prompt"])) for row in rows if "prompt" in row]
+    replies = [ScoreInput(normalize("so"), normalize(row["response"])) for row in rows if "response" in row]
+    for head, items in (("request_risk", prompts), ("response_reward", replies), ("helpfulness", replies)):
+        rewards = np.array([text.heads[head].reward for text in model.score(items)])
+        assert abs(rewards.mean()) < 0.1  # training computes in bfloat16
+        assert abs(rewards.std() - 2.0) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ("pair_sources: [absent]", "wants pairs"),
+        ("first_layer: 5", "5"),
+        ("anchor: pairs.jsonl", "anchor"),
+    ],
+)
+def test_a_recipe_that_cannot_be_learned_says_why(encoder_dir: Path, tmp_path: Path, change: str, fault: str) -> None:
+    recipe = write_recipe(tmp_path, encoder_dir)
+    document = yaml.safe_load(recipe.read_text())
+    name, _, value = change.partition(": ")
+    place = {"pair_sources": document["heads"]["helpfulness"], "first_layer": document["adapter"]}.get(name, document)
+    place[name] = yaml.safe_load(value)
+    if name == "first_layer":
+        document["pooling"]["layers"] = [5]
+    recipe.write_text(yaml.safe_dump(document))
+    with pytest.raises((InvalidInput, ModelError), match=fault):
         train_reward(recipe, tmp_path / "out", encoder_dir, tmp_path / "cache", 1, quiet)

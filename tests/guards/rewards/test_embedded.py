@@ -26,12 +26,24 @@ def test_it_is_small_enough_to_ship_and_fits_this_builds_normalizer(manifest: Ma
 def test_it_comes_from_the_committed_recipe_and_data(manifest: Manifest) -> None:
     assert manifest.recipe_sha256 == file_sha256(ROOT / "recipes" / "reward.yaml")
     read = {file.path: file.sha256 for file in manifest.training if file.path != "made"}
-    assert len(read) == 6
+    assert len(read) == 10
     for path, digest in read.items():
         assert file_sha256(ROOT / path) == digest
 
 
 def test_every_head_says_how_well_it_does_on_sources_it_never_saw(manifest: Manifest) -> None:
     for head in manifest.heads:
-        assert [figure for figure in head.held_out if figure.metric == "auroc"]
-        assert [figure for figure in head.held_out if figure.metric == "false_positive_rate@0.8"]
+        assert [figure for figure in head.held_out if figure.metric.startswith("accuracy") or figure.metric == "auroc"]
+
+
+def test_both_halves_of_refusal_pairs_are_told_and_neither_is_bought_with_the_other(manifest: Manifest) -> None:
+    """A model that takes every refusal for good has one half right and the other wrong."""
+    (head,) = (head for head in manifest.heads if head.name == "response_reward")
+    halves = {figure.metric: figure for figure in head.held_out if figure.source.startswith("all held-out")}
+    assert halves["accuracy_unsafe"].low > 0.85
+    assert halves["accuracy_safe"].low > 0.6
+
+
+def test_its_anchor_is_the_committed_one(manifest: Manifest) -> None:
+    assert manifest.anchor is not None
+    assert file_sha256(ROOT / manifest.anchor.path) == manifest.anchor.sha256

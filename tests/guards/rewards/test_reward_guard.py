@@ -27,7 +27,7 @@ class Scored:
     stage: Stage = Stage.REQUEST
     text: NormalizedText = field(default_factory=lambda: normalize("text"))
 
-    async def scores(self) -> TextScores:
+    async def scores(self, head: str) -> TextScores:
         score = HeadScore("request_risk", reward=-1.4, risk=0.8, start=0, end=4)
         return TextScores({"request_risk": score}, Coverage(), model_digest=self.digest)
 
