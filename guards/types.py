@@ -226,6 +226,7 @@ class HeadScore:
 
     `start`, `end`: code points of that window in the text that was scored, before normalization.
     `spread`: standard deviation of the ensemble's rewards, in units of reward; 0 for a single network.
+    `risk_high`: the risk at a reward one spread lower; as good as `risk` for a single network.
     """
 
     head: str
@@ -234,6 +235,7 @@ class HeadScore:
     start: int
     end: int
     spread: float = 0.0
+    risk_high: float = 0.0  # counts where it is above `risk`
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,12 @@ def _guard(result: GuardResult, candidate: int) -> decisions.GuardResult:
 def _scores(request: Verdict, candidates: Sequence[RankedCandidate]) -> list[decisions.Score]:
     return [
         decisions.Score(
-            head=score.head, stage=_STAGES[verdict.stage], candidate=index, reward=score.reward, risk=score.risk
+            head=score.head,
+            stage=_STAGES[verdict.stage],
+            candidate=index,
+            reward=score.reward,
+            risk=score.risk,
+            spread=score.spread,
         )
         for index, verdict in _indexed(request, candidates)
         for score in verdict.scores.values()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
@@ -38,6 +38,9 @@ Threshold = Annotated[
 class RewardGuardConfig(BaseModel):
     """`thresholds` maps an action to the risk from which it applies, both sides inclusive.
 
+    `when_uncertain` is the action for a text under the strongest threshold that one standard deviation of the
+    ensemble's rewards would take over it; it never softens what a threshold says.
+
     `on_expired`, `on_drift`: what it means that a calibration's promise no longer holds. `fail_closed`
     is an error of the guard; `warn` goes on with the threshold and no longer claims the bound
     (docs/adr/006).
@@ -48,8 +51,16 @@ class RewardGuardConfig(BaseModel):
     name: str
     head: str
     thresholds: Mapping[str, Threshold] = Field(min_length=1)
+    when_uncertain: str | None = None
     on_expired: Void = "fail_closed"
     on_drift: Void = "warn"
+
+    @field_validator("when_uncertain")
+    @classmethod
+    def _known_action(cls, name: str | None) -> str | None:
+        if name is not None and action_by_name(name) in (Action.ALLOW, Action.REDACT):
+            raise ValueError(f"an uncertain text cannot be given the action '{name}'")
+        return name
 
     @field_validator("thresholds")
     @classmethod
@@ -87,6 +98,7 @@ class RewardGuard:
         self._thresholds = sorted(thresholds, key=lambda item: item[0], reverse=True)  # the strongest action first
         named = [threshold.calibration for _, threshold in thresholds if isinstance(threshold, CalibratedBy)]
         self.calibration = named[0] if named else None  # its name
+        self._when_uncertain = action_by_name(config.when_uncertain) if config.when_uncertain else None
         self._on_expired = config.on_expired
         self._on_drift = config.on_drift
         self.policy = policy
@@ -132,20 +144,33 @@ class RewardGuard:
         risk = calibration.risk(score) if calibration else score.risk
         if not math.isfinite(risk):  # NaN would be under every threshold
             raise GuardError(f"head '{self.head}' gave a risk that is not a finite number")
-        for rung in self.rungs(calibration):
-            if risk >= rung.threshold:
-                finding = Finding(
-                    rule=self.name,
-                    category=self.head,
-                    action=rung.action,
-                    risk=risk,
-                    threshold=rung.threshold,
-                    raw_reward=score.reward,
-                    spans=subject.spans(score.start, score.end),
-                    bound=rung.bound if promised else None,
-                )
-                return (finding,)
-        return ()
+        rungs = self.rungs(calibration)
+        reached = next((rung for rung in rungs if risk >= rung.threshold), None)
+        doubted = self._doubted(rungs[0], score, risk, calibration)
+        rung = max((one for one in (reached, doubted) if one), key=lambda one: one.action, default=None)
+        if rung is None:
+            return ()
+        finding = Finding(
+            rule=self.name,
+            category=self.head,
+            action=rung.action,
+            risk=risk,
+            threshold=rung.threshold,
+            raw_reward=score.reward,
+            spans=subject.spans(score.start, score.end),
+            bound=rung.bound if promised and rung is reached else None,
+        )
+        return (finding,)
+
+    def _doubted(
+        self, strongest: Rung, score: HeadScore, risk: float, calibration: CalibratedThreshold | None
+    ) -> Rung | None:
+        """What the policy does with a text that the ensemble's doubt would take over the strongest threshold."""
+        if self._when_uncertain is None or risk >= strongest.threshold:
+            return None
+        worse = replace(score, reward=score.reward - score.spread, risk=max(score.risk, score.risk_high))
+        high = calibration.risk(worse) if calibration else worse.risk
+        return Rung(self._when_uncertain, strongest.threshold) if high >= strongest.threshold else None
 
     def _keeps_its_promise(self, calibration: CalibratedThreshold) -> bool:
         """False when it is void and the policy goes on with it. Raises GuardError where the policy does not."""

@@ -52,7 +52,8 @@ def worst_window(
     reward = float(rewards[worst])
     window = encoded.sequences[worst]
     spread = 0.0 if spreads is None else float(spreads[worst])
-    return HeadScore(head, reward, calibration.risk(reward), window.start, window.end, spread)
+    risk, risk_high = calibration.risk(reward), calibration.risk(reward - spread)
+    return HeadScore(head, reward, risk, window.start, window.end, spread, risk_high)
 
 
 def score_now(model: ScoringModel, items: Sequence[ScoreInput], batch_tokens: int) -> tuple[TextScores, ...]:

@@ -166,18 +166,20 @@ class GuardResult(_message.Message):
     def __init__(self, guard: _Optional[str] = ..., stage: _Optional[_Union[Stage, str]] = ..., candidate: _Optional[int] = ..., status: _Optional[_Union[GuardStatus, str]] = ..., fail_mode_applied: _Optional[_Union[FailMode, str]] = ..., error_type: _Optional[str] = ..., enforcement: _Optional[_Union[Enforcement, str]] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Score(_message.Message):
-    __slots__ = ("head", "stage", "candidate", "reward", "risk")
+    __slots__ = ("head", "stage", "candidate", "reward", "risk", "spread")
     HEAD_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
     REWARD_FIELD_NUMBER: _ClassVar[int]
     RISK_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_FIELD_NUMBER: _ClassVar[int]
     head: str
     stage: Stage
     candidate: int
     reward: float
     risk: float
-    def __init__(self, head: _Optional[str] = ..., stage: _Optional[_Union[Stage, str]] = ..., candidate: _Optional[int] = ..., reward: _Optional[float] = ..., risk: _Optional[float] = ...) -> None: ...
+    spread: float
+    def __init__(self, head: _Optional[str] = ..., stage: _Optional[_Union[Stage, str]] = ..., candidate: _Optional[int] = ..., reward: _Optional[float] = ..., risk: _Optional[float] = ..., spread: _Optional[float] = ...) -> None: ...
 
 class Coverage(_message.Message):
     __slots__ = ("tokens_total", "tokens_scored", "windows", "complete")

@@ -12,7 +12,7 @@ from guards.errors import GuardError
 from guards.normalize import NormalizedText, normalize
 from guards.rewards.calibrated import CalibratedThreshold, Calibrations
 from guards.rewards.guard import RewardGuard, RewardGuardConfig
-from guards.types import Coverage, HeadScore, Span, Stage, TextScores
+from guards.types import Action, Coverage, HeadScore, Span, Stage, TextScores
 from tests.calibrations import NOW, calibration
 from tests.fakes import FAKE_MODEL
 
@@ -80,3 +80,41 @@ async def test_a_guard_that_was_given_no_calibrations_fails_and_never_passes() -
     config = RewardGuardConfig(name="risk", head="request_risk", thresholds={"block": {"calibration": "shop"}})  # type: ignore[dict-item]
     with pytest.raises(GuardError, match="no calibration 'shop'"):
         await RewardGuard(config).evaluate(Scored())
+
+
+@dataclass
+class Doubtful(Scored):
+    """A text of risk 0.8 whose ensemble would also say `risk_high`."""
+
+    risk_high: float = 0.0
+
+    async def scores(self, head: str) -> TextScores:
+        score = HeadScore(head, -1.4, 0.8, start=0, end=4, spread=0.7, risk_high=self.risk_high)
+        return TextScores({head: score}, Coverage(), model_digest=self.digest)
+
+
+@pytest.mark.parametrize(
+    ("risk_high", "block_at", "when_uncertain", "action"),
+    [
+        (0.95, 0.9, "escalate", Action.ESCALATE),
+        (0.9, 0.9, "flag", Action.FLAG),
+        (0.89, 0.9, "escalate", None),
+        (0.95, 0.9, None, None),
+        (0.95, 0.8, "flag", Action.BLOCK),  # what a threshold says is never softened
+    ],
+)
+async def test_doubt_that_reaches_over_the_threshold_has_its_own_action(
+    risk_high: float, block_at: float, when_uncertain: str | None, action: Action | None
+) -> None:
+    config = RewardGuardConfig(
+        name="risk", head="request_risk", thresholds={"block": block_at}, when_uncertain=when_uncertain
+    )
+    findings = await RewardGuard(config).evaluate(Doubtful(risk_high=risk_high))
+    assert [finding.action for finding in findings] == ([action] if action else [])
+    assert all(finding.risk == 0.8 and finding.threshold == block_at for finding in findings)
+
+
+@pytest.mark.parametrize("name", ["allow", "redact", "shrug"])
+def test_an_uncertain_text_is_not_given_an_action_that_makes_no_sense(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        RewardGuardConfig(name="risk", head="request_risk", thresholds={"block": 0.9}, when_uncertain=name)
