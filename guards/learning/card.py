@@ -10,7 +10,7 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from guards.learning.recipe import COMPANY
+from guards.learning.recipe import COMPANY, DISGUISED
 from guards.policy import load_policy, withholding_risk
 from guards.rewards.manifest import Figure, HeadSpec, Manifest, load_manifest
 from guards.rewards.reward_model import EMBEDDED_DIR
@@ -29,7 +29,11 @@ _WORDS = {
     "accuracy_safe": "refusal pairs right, safe half: the answer should win",
     "accuracy_unsafe": "refusal pairs right, unsafe half: the refusal should win",
 }
-_KINDS = ("safe and unsafe", "unsafe", "unsafe, in company", "safe", "safe, in company")
+_VARIANTS = {COMPANY: ", in company", DISGUISED: ", in disguise"}  # after a source's name: after its kind
+_KINDS = (
+    "safe and unsafe",
+    *(f"{kind}{variant}" for kind in ("unsafe", "safe") for variant in ("", *_VARIANTS.values())),
+)
 
 _Cells = Mapping[str, Figure]  # a source's figures by metric
 
@@ -64,10 +68,18 @@ def _model(manifest: Manifest) -> str:
     heads = ", ".join(f"`{head.name}`" for head in manifest.heads)
     return (
         f"| | |\n|---|---|\n| name, version | {manifest.name} {manifest.version} |\n| heads | {heads} |\n"
+        f"{_adapted(manifest)}"
         f"| encoder | `{manifest.encoder.source}`, sha256 `{manifest.encoder.sha256[:12]}` |\n"
         f"| windows | {manifest.window.size} tokens, overlapping by {manifest.window.overlap} |\n"
         f"| recipe | sha256 `{manifest.recipe_sha256[:12]}`, seed {manifest.seed} |"
     )
+
+
+def _adapted(manifest: Manifest) -> str:
+    if not manifest.adapter:
+        return ""
+    rank, first = manifest.adapter.rank, manifest.adapter.first_layer
+    return f"| adapter | LoRA of rank {rank} on the encoder's layers from {first} up (0 is the lowest) |\n"
 
 
 def _data(manifest: Manifest) -> str:
@@ -127,14 +139,14 @@ def _source_lines(source: str, figures: _Cells, threshold: float | None) -> Iter
     recall = figures.get(f"recall@{threshold:g}") if threshold is not None else None
     alarms = figures.get(f"false_positive_rate@{threshold:g}") if threshold is not None else None
     auroc = figures.get("auroc")
-    company = ", in company" if source.endswith(COMPANY) else ""
+    variant = next((words for suffix, words in _VARIANTS.items() if source.endswith(suffix)), "")
     pooled = figures.get("auroc_pooled")
     if auroc:
         yield "safe and unsafe", _source_line(source, "safe and unsafe", auroc, None, auroc.n)
     if recall:
-        yield f"unsafe{company}", _source_line(source, f"unsafe{company}", pooled, recall, recall.n)
+        yield f"unsafe{variant}", _source_line(source, f"unsafe{variant}", pooled, recall, recall.n)
     if alarms:
-        yield f"safe{company}", _source_line(source, f"safe{company}", pooled, alarms, alarms.n)
+        yield f"safe{variant}", _source_line(source, f"safe{variant}", pooled, alarms, alarms.n)
 
 
 def _source_line(source: str, kind: str, auroc: Figure | None, stopped: Figure | None, n: int) -> str:
