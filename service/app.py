@@ -19,7 +19,7 @@ from service.decision_log import DecisionLog
 from service.drift import DriftMonitor
 from service.further_models import FurtherModels
 from service.http import HttpServer
-from service.interceptors import Failures
+from service.interceptors import Authentication, Failures
 from service.metrics import LiveGauge, Metrics
 from service.models import ModelCache
 from service.observers import Observers
@@ -48,6 +48,8 @@ class App:
 
     def __init__(self, settings: Settings, model: RewardModel | None = None) -> None:
         self.settings = settings
+        # Before a model is loaded, whose threads a refusal would leave behind.
+        Authentication.from_file(settings.grpc.tokens_file, settings.grpc.admin_tokens_file)
         self.metrics = Metrics(version("wardgate"))
         self.further = FurtherModels(settings, self.metrics.further_batched)
         self.rollout = Rollout(

@@ -318,7 +318,8 @@ async def test_the_deadline_is_the_callers_within_the_servers_bounds(
     scorer = DeadlineScorer()
     async with running_server(tmp_path, scorer) as server:
         await server.check(ask("hi"), timeout=given_s)
-    assert left_s - 2 < scorer.left_s <= left_s
+    # gRPC sends a timeout in few digits, rounded up
+    assert left_s - 2 < scorer.left_s <= left_s * 1.02
 
 
 async def test_a_deadline_can_be_required(tmp_path: Path) -> None:
