@@ -8,6 +8,7 @@ as one batcher has workers. With one version in memory nobody ever waits.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,24 +22,33 @@ class ForwardSlots:
         self._slots = slots
         self._patience_s = patience_s
         self._free = slots
-        self._wanted = 0  # by those that do not yield
+        self._line: deque[object] = deque()  # who waits, in order of arrival; who yields joins late
         self._changed = threading.Condition()
 
     @property
     def in_use(self) -> int:
         return self._slots - self._free
 
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
+
     @contextmanager
     def slot(self, yields: bool) -> Iterator[None]:
-        """Waits for a slot and holds it. One that `yields` lets all others go first and leaves them a slot free."""
+        """Waits for a slot and holds it. One that `yields` lets all others go first and leaves them a slot free.
+
+        In turn: a worker that is done and comes back at once does not overtake one that waits.
+        """
         with self._changed:
             if yields:
                 kept = min(1, self._slots - 1)
-                self._changed.wait_for(lambda: self._free > kept and not self._wanted, self._patience_s)
-            self._wanted += 1
-            self._changed.wait_for(lambda: self._free > 0)
-            self._wanted -= 1
+                self._changed.wait_for(lambda: self._free > kept and not self._line, self._patience_s)
+            place = object()
+            self._line.append(place)
+            self._changed.wait_for(lambda: self._free > 0 and self._line[0] is place)
+            self._line.popleft()
             self._free -= 1
+            self._changed.notify_all()  # there may be a slot for the next one too
         try:
             yield
         finally:

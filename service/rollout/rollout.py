@@ -17,10 +17,11 @@ from typing import Any
 from guards.base import Scorer
 from guards.errors import ConfigError, DeadlineExceeded, ModelError, PreconditionFailed, ScoringError, Unavailable
 from guards.types import Stage
+from service.batcher import Batcher
 from service.exchange import CheckCall, GenerateCall, ModelRole
 from service.lineup import Lineup
 from service.rollout.catalogue import Artefact, Catalogue, common_heads, read_catalogue
-from service.rollout.loaded import LoadedModel, ModelOpener
+from service.rollout.loaded import LoadedModel, ModelOpener, give_memory_back
 from service.rollout.share import in_share
 from service.rollout.state import STATE_FILE, RolloutState, read_state, write_state
 
@@ -159,9 +160,11 @@ class Rollout:
         except ModelError as error:
             raise _refusal(str(error), artefact) from error
         try:
+            model.batcher.yields = False  # so that a rollback is quick under load too; it is a dozen forwards
             await _require_proof(model)
             yield
         finally:
+            self._let_shadows_yield()
             self._leave(model)
 
     async def _open(self, artefact: Artefact) -> LoadedModel:
@@ -194,8 +197,11 @@ class Rollout:
 
     def _stand(self, state: RolloutState) -> None:
         self._standing = Standing.of(state, self._loaded)
+        self._let_shadows_yield()
+
+    def _let_shadows_yield(self) -> None:
         for model in self._loaded.values():
-            model.batcher.yields = model not in self._standing.deciding
+            model.batcher.yields = model in self._standing.shadows
 
     def _leave(self, model: LoadedModel) -> None:
         model.uses -= 1
@@ -207,12 +213,18 @@ class Rollout:
             if not model.uses and model not in self._standing.models:
                 del self._loaded[digest]
                 log.info("reward model closed", extra={"version": model.artefact.version, "digest": digest})
-                self._keep(asyncio.create_task(model.batcher.close(0)))
+                self._keep(asyncio.create_task(_close(model.batcher)))
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
         """So that it is waited for at the end, and not collected before."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _close(batcher: Batcher) -> None:
+    await batcher.close(0)
+    del batcher  # the last that holds the weights
+    await asyncio.to_thread(give_memory_back)
 
 
 async def _require_proof(model: LoadedModel) -> None:

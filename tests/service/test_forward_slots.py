@@ -123,6 +123,26 @@ async def test_batchers_that_share_slots_run_no_more_forwards_than_there_are() -
     assert max(most) == 1
 
 
+def test_who_comes_back_at_once_does_not_overtake_who_waits() -> None:
+    """Two workers under load would else keep a third out for good."""
+    slots, order = ForwardSlots(1), list[str]()
+
+    def wait() -> None:
+        with slots.slot(yields=False):
+            order.append("waited")
+
+    for _ in range(20):
+        with slots.slot(yields=False):
+            thread = threading.Thread(target=wait, daemon=True)
+            thread.start()
+            while not slots.waiting:
+                time.sleep(0.001)
+        with slots.slot(yields=False):
+            order.append("came back")
+        thread.join(20)
+    assert order == ["waited", "came back"] * 20
+
+
 def test_a_forward_that_fails_gives_its_slot_back() -> None:
     slots = ForwardSlots(1)
     with pytest.raises(RuntimeError), slots.slot(yields=False):

@@ -19,7 +19,7 @@ USER = "ordinary-token-0123456789"
 REQUEST_POLICY = """
 name: default
 version: "1"
-request: [{kind: reward, name: risk, head: request_risk, thresholds: {block: 0.8}}]
+request: [{kind: reward, name: risk, timeout_s: 60, head: request_risk, thresholds: {block: 0.8}}]
 safe_messages: {en: "I can't help with that."}
 """
 FLAT = Calibration(method="platt", a=1e-6, b=0.0, id="flat")  # every text has the same risk
