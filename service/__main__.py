@@ -82,14 +82,19 @@ def _parser() -> argparse.ArgumentParser:
     calibrate = add(groups, "calibrate", learning_commands.calibrate, "Choose a guard's threshold from benign texts.")
     calibrate.add_argument("--policy", required=True, metavar="NAME", help="whose guard it is for")
     calibrate.add_argument(
-        "--guard", default="", metavar="NAME", help="needed when the policy has several reward guards"
+        "--guard",
+        default="",
+        metavar="NAME",
+        help="needed when the policy has several reward guards on the side that the texts are of",
     )
     calibrate.add_argument("--benign", type=Path, required=True, metavar="FILE", help="JSON Lines of harmless texts")
     calibrate.add_argument("--target-block-rate", type=float, default=0.01, metavar="SHARE", help="default 0.01")
     calibrate.add_argument("--confidence", type=float, default=0.95, metavar="P", help="default 0.95")
     calibrate.add_argument("--labelled", type=Path, metavar="FILE", help="safe and unsafe rows, to fit the risk itself")
     calibrate.add_argument("--name", default="", metavar="NAME", help="as policies say it; default POLICY-GUARD")
-    calibrate.add_argument("--out", type=Path, metavar="FOLDER", help="default calibrations.directory")
+    calibrate.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="default calibrations.directory, else ./calibrations"
+    )
     calibrate.add_argument("--valid-days", type=int, default=90, metavar="DAYS", help="then it expires; default 90")
     calibrate.add_argument("--seed", type=int, default=0)
     calibrate.add_argument("--json", action="store_true", help="print one JSON object")

@@ -131,14 +131,12 @@ def calibrate(options: Namespace) -> int:
     from service.reward_models import head_stages, open_reward_model
 
     settings = scoring_only(options)
-    directory = options.out or settings.calibrations.directory
-    if directory is None:
-        raise ConfigError("where should the calibration go? Set calibrations.directory, or give --out")
+    directory = options.out or settings.calibrations.directory or Path("calibrations")
     if options.valid_days < 1:
         raise InvalidInput("--valid-days must be at least 1")
     model = open_reward_model(settings)
     heads = joined_heads(head_stages(model.manifest), head_stages_of(settings))
-    guard = _reward_guard(settings, heads, options.policy, options.guard)
+    guard = _reward_guard(settings, heads, options.policy, options.guard, options.benign)
     if guard.head not in model.heads:
         raise InvalidInput(
             f"guard '{guard.name}' asks a further model, and only heads of the reward model can be calibrated;"
@@ -161,20 +159,29 @@ def calibrate(options: Namespace) -> int:
 
 
 def _reward_guard(
-    settings: Settings, stages: Mapping[str, frozenset[Stage]], policy_name: str, guard_name: str
+    settings: Settings, stages: Mapping[str, frozenset[Stage]], policy_name: str, guard_name: str, benign: Path
 ) -> RewardGuard:
-    """The guard to calibrate. Its policy may name a calibration that is not there yet."""
+    """The guard to calibrate: by its name, else the one of the side that the rows are of.
+
+    Its policy may name a calibration that is not there yet.
+    """
+    from guards.learning.data import Labelled, read_rows
     from service.policies import PolicyStore
 
     chosen = settings.policies
     store = PolicyStore(chosen.directory, chosen.default, chosen.routes, stages, lambda policies, ok: None)
     store.load()
     policy = store.select(policy_name, "")
-    members = (*policy.request, *policy.response)
-    guards = [member.guard for member in members if isinstance(member.guard, RewardGuard)]
+    judging = [member for member in (*policy.request, *policy.response) if isinstance(member.guard, RewardGuard)]
+    guards = [member.guard for member in judging if isinstance(member.guard, RewardGuard)]
     fitting = [guard for guard in guards if guard_name in ("", guard.name)]
     if not fitting:
         raise UnknownName("reward guard", guard_name, [guard.name for guard in guards])
+    if len(fitting) > 1 and not guard_name:
+        row = read_rows(benign, unlabelled=0)[0]
+        side = Stage.REQUEST if isinstance(row, Labelled) and row.response is None else Stage.RESPONSE
+        of_side = [member.guard for member in judging if member.stage is side]
+        fitting = [guard for guard in of_side if isinstance(guard, RewardGuard)] or fitting
     if len(fitting) > 1:
         names = ", ".join(guard.name for guard in fitting)
         raise InvalidInput(f"policy '{policy.name}' has several reward guards; name one with --guard: {names}")

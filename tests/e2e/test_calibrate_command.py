@@ -90,10 +90,24 @@ def test_a_calibration_that_cannot_be_made_says_why(reward_model: RewardModel, c
     )
     assert few.returncode == 2
     assert "60 benign texts are too few for a block rate of 0.01 at confidence 0.95; 299 are needed" in few.stderr
-    which = wardgate("calibrate", "--policy", "default", "--benign", benign, "--config", config)
+    which = wardgate("calibrate", "--policy", "default", "--guard", "absent", "--benign", benign, "--config", config)
     assert which.returncode == 2
-    assert "name one with --guard: request-risk, response-risk" in which.stderr
+    assert "known: request-risk, response-risk" in which.stderr
     assert not (config.parent / "c").exists()
+
+
+def test_without_a_name_the_guard_of_the_side_that_the_texts_are_of_is_calibrated(
+    reward_model: RewardModel, tmp_path: Path
+) -> None:
+    replies = tmp_path / "replies.jsonl"
+    turns = [{"role": "user", "content": "Which tea is best?"}]
+    rows = [{"messages": turns, "response": f"Try number {number}, it is mild."} for number in range(70)]
+    replies.write_text("\n".join(json.dumps(row) for row in rows))
+    done = wardgate(
+        "calibrate", "--policy", "default", "--benign", replies, "--target-block-rate", "0.05", "--out", tmp_path / "c"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "default-response-risk: guard response-risk of policy default, head response_reward" in done.stdout
 
 
 async def test_the_served_app_sees_traffic_drift_from_its_calibration(
