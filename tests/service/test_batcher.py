@@ -464,7 +464,7 @@ async def test_a_thousand_callers_are_all_answered_and_nothing_leaks() -> None:
     # `close` joins in the loop's own pool: at most that one thread is new
     assert threading.active_count() <= threads + 1
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("scorer-")]
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors  # sockets of earlier tests may close meanwhile
 
 
 def test_limits_that_make_no_sense_are_refused() -> None:
