@@ -40,8 +40,7 @@ def train_reward(
 
     The network and its calibration are those of the recipe's seed; the manifest's figures are over `seeds` seeds.
     """
-    place = Place(recipe_path, encoder_dir, cache_dir)
-    workshop = open_workshop(place, progress)
+    workshop = open_workshop(Place(recipe_path, encoder_dir, cache_dir), progress)
     recipe = workshop.recipe
     final = Task(None, recipe.seed)
     run_tasks(workshop, [final, *_fold_tasks(recipe, seeds)], progress)
@@ -70,7 +69,7 @@ def train_reward(
         window=recipe.window,
         pooling=recipe.pooling,
         adapter=recipe.adapter,
-        anchor=_anchor_spec(place.anchor),
+        anchor=_anchor_spec(workshop.anchor),
         normalizer=NORMALIZER_VERSION,
         heads=specs,
         heads_sha256=file_sha256(out_dir / HEADS_FILE),

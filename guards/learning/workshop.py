@@ -29,6 +29,7 @@ from guards.learning.examples import HeadCorpus, head_corpora, without
 from guards.learning.fit import Fit, Fitted, Floats32
 from guards.learning.recipe import Fold, Recipe, load_recipe
 from guards.learning.states import Ints, Progress, StateCache, States
+from guards.normalize import NORMALIZER_VERSION
 from guards.rewards.manifest import Kind, file_sha256
 from guards.rewards.torch_model import load_encoder, upper_layers
 
@@ -52,10 +53,6 @@ class Place:
     encoder_dir: Path
     cache_dir: Path
 
-    @property
-    def anchor(self) -> Path:
-        return self.recipe.parent / load_recipe(self.recipe)[0].anchor
-
 
 @dataclass(frozen=True)
 class Workshop:
@@ -68,15 +65,16 @@ class Workshop:
     encoder: PreTrainedModel
     device: torch.device
 
+    @property
+    def anchor(self) -> Path:
+        return self.place.recipe.parent / self.recipe.anchor
+
     def file(self, task: Task) -> Path:
         fold = "" if task.fold is None else self.recipe.folds[task.fold].name
-        parts = [_FORMAT, torch.__version__, self.device.type, self.recipe_sha256, fold, str(task.seed)]
-        parts += [file.sha256 for file in self.corpus.files]
-        return (
-            self.place.cache_dir
-            / "fits"
-            / f"{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:32]}.safetensors"
-        )
+        parts = [_FORMAT, torch.__version__, self.device.type, NORMALIZER_VERSION, self.recipe_sha256, fold]
+        parts += [str(task.seed), file_sha256(self.anchor), *(file.sha256 for file in self.corpus.files)]
+        name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+        return self.place.cache_dir / "fits" / f"{name}.safetensors"
 
     def watched(self, task: Task) -> dict[str, Ints]:
         """The texts of each head that a task scores: its fold's rows and pairs, and the anchor's."""
@@ -116,7 +114,7 @@ def open_workshop(place: Place, progress: Progress) -> Workshop:
     recipe, digest = load_recipe(place.recipe)
     _check_encoder(recipe, place.encoder_dir)
     corpus = load_corpus(recipe, place.recipe.parent)
-    heads, tables = head_corpora(corpus, recipe, anchor_rows(place.anchor))
+    heads, tables = head_corpora(corpus, recipe, anchor_rows(place.recipe.parent / recipe.anchor))
     _check_folds(recipe, heads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder = load_encoder(place.encoder_dir)

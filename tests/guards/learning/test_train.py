@@ -294,3 +294,12 @@ def test_a_recipe_that_cannot_be_learned_says_why(encoder_dir: Path, tmp_path: P
     recipe.write_text(yaml.safe_dump(document))
     with pytest.raises((InvalidInput, ModelError), match=fault):
         train_reward(recipe, tmp_path / "out", encoder_dir, tmp_path / "cache", 1, quiet)
+
+
+def test_another_anchor_is_another_fit(encoder_dir: Path, tmp_path: Path) -> None:
+    recipe, cache = write_recipe(tmp_path, encoder_dir), tmp_path / "cache"
+    train_reward(recipe, tmp_path / "out", encoder_dir, cache, 1, quiet)
+    anchor = tmp_path / "anchor.jsonl"
+    anchor.write_text(anchor.read_text() + "\n" + json.dumps({"prompt": "one more", "label": 0}))
+    train_reward(recipe, tmp_path / "again", encoder_dir, cache, 1, quiet)
+    assert len(list((cache / "fits").iterdir())) == 6
