@@ -13,6 +13,7 @@ from guards.errors import WardgateError
 from service import commands, learning_commands
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
+Add: TypeAlias = "Callable[[Group, str, Command, str], argparse.ArgumentParser]"
 Group: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 SUITE = "evaluate suite"
@@ -64,6 +65,26 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--scores", action="store_true", help="show every head's score")
     check.add_argument("--json", action="store_true", help="print the CheckResponse as JSON")
 
+    _add_measuring(groups, add)
+    _add_training(groups, add)
+
+    models = _group(groups, "models", "Fetch and check models.")
+    pull = add(models, "pull", commands.models_pull, "Fetch models into the cache, and export the reward model.")
+    pull.add_argument("names", nargs="*", metavar="MODEL", help="empty takes what the settings need")
+    pull.add_argument("--quiet", action="store_true", help="no progress bars")
+    add(models, "list", commands.models_list, "List models and their state.")
+    verify = add(models, "verify", commands.models_verify, "Check every byte of models.")
+    verify.add_argument("names", nargs="*", metavar="MODEL", help="empty takes what the settings need")
+
+    _add_rollout(models)
+
+    policy = _group(groups, "policy", "Work on policies.")
+    validate = add(policy, "validate", commands.policy_validate, "Say whether policy files are valid.")
+    validate.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    return parser
+
+
+def _add_measuring(groups: Group, add: Add) -> None:
     evaluate = add(groups, "evaluate", learning_commands.evaluate, "Measure a head on a labelled JSON Lines file.")
     evaluate.add_argument("file", type=Path, help=".jsonl or .jsonl.gz; the row shapes are in docs/reward-model.md")
     evaluate.add_argument("--head", required=True, metavar="NAME")
@@ -79,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     suite.add_argument("--json", type=Path, metavar="FILE", help="where every figure goes as JSON")
     suite.add_argument("--gate-file", type=Path, metavar="FILE", help="goals of your own; guards/learning/gates.yaml")
     suite.add_argument("--gate", action="store_true", help="exit with 3 where a gate fails")
+
     calibrate = add(groups, "calibrate", learning_commands.calibrate, "Choose a guard's threshold from benign texts.")
     calibrate.add_argument("--policy", required=True, metavar="NAME", help="whose guard it is for")
     calibrate.add_argument(
@@ -99,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--seed", type=int, default=0)
     calibrate.add_argument("--json", action="store_true", help="print one JSON object")
 
+
+def _add_training(groups: Group, add: Add) -> None:
     train = _group(groups, "train", "Train heads.")
     reward = add(train, "reward", learning_commands.train_reward, "Train reward heads from a recipe.")
     reward.add_argument("--recipe", type=Path, default=Path("recipes/reward.yaml"), metavar="FILE")
@@ -115,21 +139,6 @@ def _parser() -> argparse.ArgumentParser:
     answers.add_argument("--limit", type=int, default=300, metavar="N")
     answers.add_argument("--max-tokens", type=int, default=96, metavar="N")
     answers.add_argument("--seed", type=int, default=7)
-
-    models = _group(groups, "models", "Fetch and check models.")
-    pull = add(models, "pull", commands.models_pull, "Fetch models into the cache, and export the reward model.")
-    pull.add_argument("names", nargs="*", metavar="MODEL", help="empty takes what the settings need")
-    pull.add_argument("--quiet", action="store_true", help="no progress bars")
-    add(models, "list", commands.models_list, "List models and their state.")
-    verify = add(models, "verify", commands.models_verify, "Check every byte of models.")
-    verify.add_argument("names", nargs="*", metavar="MODEL", help="empty takes what the settings need")
-
-    _add_rollout(models)
-
-    policy = _group(groups, "policy", "Work on policies.")
-    validate = add(policy, "validate", commands.policy_validate, "Say whether policy files are valid.")
-    validate.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    return parser
 
 
 def _add_rollout(models: Group) -> None:

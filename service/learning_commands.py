@@ -79,8 +79,7 @@ def _scores(options: Namespace) -> HeldOutScores:
 
     if options.scores and options.scores.exists():
         return load_scores(options.scores)
-    if options.seeds < 1:
-        raise InvalidInput("--seeds takes 1 or more")
+    _check_seeds(options)
     settings = load_settings(options.config)
     encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
     scores = held_out_scores(options.recipe, encoder, _training_cache(settings), options.seeds, ProgressBars())
@@ -193,6 +192,7 @@ def train_reward(options: Namespace) -> int:
     from service.models import ModelCache
     from service.progress import ProgressBars
 
+    _check_seeds(options)
     settings = load_settings(options.config)
     encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
     cache = _training_cache(settings)
@@ -203,6 +203,11 @@ def train_reward(options: Namespace) -> int:
             print(f"{head.name:16} {figure.source:28} {figure.metric:20} {figure.value:.3f} {interval}  n={figure.n}")
     print(f"wrote {options.out}; use it with scoring.artefact, after `wardgate models pull`")
     return 0
+
+
+def _check_seeds(options: Namespace) -> None:
+    if options.seeds < 1:
+        raise InvalidInput("--seeds takes 1 or more")
 
 
 def _training_cache(settings: Settings) -> Path:

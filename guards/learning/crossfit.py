@@ -1,4 +1,7 @@
-"""Cross-fitting by source: every row is judged by a network that saw nothing of its source."""
+"""Cross-fitting by source: every row is judged by a network that learned from no row of its source.
+
+What is made of a source's prompts under another source's name (refusal pairs, answers) is held out with that one.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ padding token's id, which is wrong for a text that ends in that token and imposs
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +52,7 @@ class SigmoidRisk(nn.Module):
         return torch.stack([-logits[:, group].amax(-1) for group in self.groups], dim=-1)
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """What every kind promises; `vocabulary` bounds the token ids it takes."""
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -66,8 +67,9 @@ class Network(nn.Module):
         ids = input_ids.masked_fill(attention_mask == 0, self.padding)
         return self.rewards(ids, attention_mask, segment_ids)
 
+    @abstractmethod
     def rewards(self, ids: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
-        raise NotImplementedError
+        """[B, heads]; `ids` are padded with the model's own id."""
 
 
 class EncoderNetwork(Network):
