@@ -1,0 +1,1 @@
+"""Probes on the guard: can its verdict be flipped?"""
