@@ -1,0 +1,127 @@
+"""A real PostgreSQL on loopback, for as long as the tests need one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+USER = "wardgate"
+_START_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    port: int
+    password: str
+    process: subprocess.Popen[bytes]
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(self.url(database), password=self.password, autocommit=True)
+
+    def make_database(self) -> str:
+        """A fresh, empty one."""
+        name = f"test_{secrets.token_hex(6)}"
+        with self.connect() as connection:
+            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+        return name
+
+
+def binaries() -> Path | None:
+    """The newest installed server's programs. Debian keeps them off the PATH."""
+    found = shutil.which("postgres")
+    if found:
+        return Path(found).resolve().parent
+    versions = [folder for folder in Path("/usr/lib/postgresql").glob("*/bin") if (folder / "postgres").exists()]
+    return max(versions, key=lambda folder: int(folder.parent.name), default=None)
+
+
+@contextlib.contextmanager
+def running_postgres(programs: Path) -> Iterator[PostgresServer]:
+    folder = Path(tempfile.mkdtemp(prefix="wardgate-postgres-"))  # not pytest's: only root may enter that
+    try:
+        as_user = _unprivileged(folder)
+        password, data = secrets.token_hex(16), folder / "data"
+        (folder / "password").write_text(password)
+        _initialize(programs, data, folder / "password", as_user)
+        port = _free_port()
+        process = _start(programs, data, port, folder / "server.log", as_user)
+        server = PostgresServer(port, password, process)
+        try:
+            _wait_until_ready(server, folder / "server.log")
+            yield server
+        finally:
+            process.send_signal(signal.SIGQUIT)  # at once: nothing in it is needed any more
+            process.wait(30)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unprivileged(folder: Path) -> dict[str, Any]:
+    """PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _initialize(programs: Path, data: Path, password_file: Path, as_user: dict[str, Any]) -> None:
+    password_file.chmod(0o644)  # of a server that lives for a test, in a folder that others cannot enter
+    options = ["--username", USER, "--pwfile", str(password_file), "--auth", "scram-sha-256", "--no-sync"]
+    locale = ["--encoding", "UTF8", "--locale", "C.UTF-8"]
+    subprocess.run(
+        [programs / "initdb", "-D", data, *options, *locale], check=True, capture_output=True, cwd="/", **as_user
+    )
+
+
+def _start(programs: Path, data: Path, port: int, log: Path, as_user: dict[str, Any]) -> subprocess.Popen[bytes]:
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": str(port),
+        "unix_socket_directories": "",
+        "fsync": "off",  # what a power cut does is not tested
+        "max_connections": "100",
+        "shared_buffers": "32MB",
+        "deadlock_timeout": "100ms",
+    }
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [programs / "postgres", "-D", data, *options], stdout=output, stderr=output, cwd="/", **as_user
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _wait_until_ready(server: PostgresServer, log: Path) -> None:
+    give_up = time.monotonic() + _START_TIMEOUT_S
+    while True:
+        try:
+            server.connect().close()
+            return
+        except psycopg.OperationalError:
+            if server.process.poll() is not None or time.monotonic() > give_up:
+                raise RuntimeError(f"PostgreSQL did not start: {log.read_text()[-2000:]}") from None
+            time.sleep(0.05)
