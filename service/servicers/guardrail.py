@@ -9,7 +9,7 @@ from guards.errors import FieldViolation, InvalidInput
 from service.backends.base import SamplingParameters
 from service.config import LimitSettings
 from service.convert import MAX_BATCH, check_call, generate_call, parse
-from service.interceptors import Failures, Method
+from service.interceptors import Failures, Method, StreamMethod
 from service.pipeline import Pipeline
 from service.replies import check_response, generate_response
 from wardgate.v1 import guardrail_pb2 as guardrail
@@ -39,6 +39,10 @@ class GuardrailServicer:
     @property
     def methods(self) -> Mapping[str, Method]:
         return {"Check": self.check, "BatchCheck": self.batch_check, "Generate": self.generate}
+
+    @property
+    def stream_methods(self) -> Mapping[str, StreamMethod]:
+        return {}
 
     async def check(self, raw: bytes, deadline: float) -> guardrail.CheckResponse:
         return await self._check(parse(guardrail.CheckRequest, raw, self._max_message_bytes), deadline)
