@@ -188,6 +188,14 @@ class CalibrationSettings(_Section):
     drift_false_alarms: Annotated[float, Field(ge=1e-5, le=0.5)] = 0.001
 
 
+class ProbingSettings(_Section):
+    """Robustness probes."""
+
+    suites: Path | None = (
+        None  # folder of suites as *.yaml, beside the embedded ones; one of the same name replaces ours
+    )
+
+
 class LogSettings(_Section):
     """Events with fields on standard error. User text is never among them."""
 
@@ -214,6 +222,7 @@ class Settings(BaseSettings):
     policies: PolicySettings = PolicySettings()
     rollout: RolloutSettings = RolloutSettings()
     calibrations: CalibrationSettings = CalibrationSettings()
+    probing: ProbingSettings = ProbingSettings()
     log: LogSettings = LogSettings()
     model_cache: Path = Field(default_factory=lambda: user_cache_path("wardgate") / "models")
 
