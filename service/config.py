@@ -266,7 +266,7 @@ class ScheduleSettings(_Section):
 class ProbingSettings(_Section):
     """The service attacks itself, in a process beside it that makes way for live requests."""
 
-    suites: Path | None = None  # every *.yaml in it is a suite, beside the embedded ones
+    suites: Path | None = None  # every *.yaml in it is a suite, beside the embedded ones or in the place of one
     schedules: tuple[ScheduleSettings, ...] = ()
     idle_s: Annotated[float, Field(ge=0)] = 0.2  # without a live request, before probing goes on
     # Of the time, though live requests never rest: at 0.01 about one request in a hundred finds a probe at work.

@@ -1,4 +1,4 @@
-"""Runs as they change, for many watchers: one look at the store serves all, and each gets the newest in its own time."""
+"""Runs as they change, for many watchers: one look at the store serves all; each gets the newest in its time."""
 
 from __future__ import annotations
 
