@@ -58,7 +58,7 @@ def migrate(settings: StoreSettings) -> Revisions:
         make_sqlite_file(Path(str(url.database)))
     try:
         if engine.dialect.name == "sqlite":
-            _keep_wal(engine, settings.connect_timeout_s)
+            _keep_wal(engine, settings.connect_timeout_s, place(url))
         with _alembic, engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 _wait_for_the_other_replicas(connection)
@@ -98,15 +98,20 @@ def _wait_for_the_other_replicas(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
 
 
-def _keep_wal(engine: Engine, patience_s: float) -> None:
+def _keep_wal(engine: Engine, patience_s: float, where: str) -> None:
     """Readers and one writer side by side; the file remembers it. SQLite does not wait for others here by itself."""
     give_up = time.monotonic() + patience_s
     while True:
         try:
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-            return
+                mode = connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar_one()
+            break
         except OperationalError as error:
             if fault_code(error) != "SQLITE_BUSY" or time.monotonic() > give_up:
                 raise
             time.sleep(_BUSY_PAUSE_S)
+    if mode != "wal":
+        raise ConfigError(
+            f"store.url: the disk of {where} keeps no write-ahead log ({mode} instead); a network disk is no place for "
+            "SQLite: take a local one, or PostgreSQL"
+        )

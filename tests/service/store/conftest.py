@@ -27,10 +27,10 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_settings(postgres: PostgresServer, tmp_path: Path) -> StoreSettings:
-    """An empty database of its own."""
+    postgres.empty()
     password = tmp_path / "password"
     password.write_text(postgres.password + "\n")
-    return StoreSettings(url=postgres.url(postgres.make_database()), password_file=password)
+    return StoreSettings(url=postgres.url, password_file=password)
 
 
 @pytest.fixture
