@@ -40,7 +40,9 @@ class PostgresServer:
     def empty(self) -> None:
         """Drops every table: faster than a database for each test. Connections that a test left behind are ended."""
         with self.connect() as connection:
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'wardgate'")
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'wardgate'"
+            )
             connection.execute("DROP SCHEMA public CASCADE")
             connection.execute("CREATE SCHEMA public")
 

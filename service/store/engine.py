@@ -68,7 +68,9 @@ class Database:
                 "surrogate"
             )
         if isinstance(error, SQLAlchemyError):
-            return Unavailable(f"the store at {self.place} does not answer ({fault_code(error)}); is it up, and has room?")
+            return Unavailable(
+                f"the store at {self.place} does not answer ({fault_code(error)}); is it up, and has room?"
+            )
         return error
 
     async def close(self) -> None:

@@ -29,23 +29,23 @@ _alembic = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Revisions:
-    """`current` is empty for a database without tables."""
+    """`current` is empty for a database without tables. `known`: whether this program has that revision."""
 
     place: str
     current: str
     newest: str
+    known: bool
 
 
 def revisions(settings: StoreSettings) -> Revisions:
     """As they are; makes and changes nothing. Raises ConfigError or Unavailable."""
     url = database_url(settings)
-    newest = _scripts().get_current_head() or ""
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
-        return Revisions(place(url), "", newest)
+        return Revisions(place(url), "", _scripts().get_current_head() or "", True)
     engine = migrating_engine(settings)
     try:
-        with engine.connect() as connection:
-            return Revisions(place(url), _current(connection), newest)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            return _revisions(connection, place(url))
     except SQLAlchemyError as error:
         raise refuse_to_open(place(url), error) from error
 
@@ -70,8 +70,8 @@ def migrate(settings: StoreSettings) -> Revisions:
 
 def _upgrade(connection: Connection, where: str) -> Revisions:
     scripts = _scripts()
-    before = Revisions(where, _current(connection), scripts.get_current_head() or "")
-    if before.current and before.current not in {script.revision for script in scripts.walk_revisions()}:
+    before = _revisions(connection, where)
+    if not before.known:
         raise ConfigError(
             f"store.url: {where} is at revision {before.current}, which this program does not know: a newer wardgate "
             "made it; run that one, or restore the backup from before"
@@ -84,8 +84,11 @@ def _upgrade(connection: Connection, where: str) -> Revisions:
     return before
 
 
-def _current(connection: Connection) -> str:
-    return MigrationContext.configure(connection).get_current_revision() or ""
+def _revisions(connection: Connection, where: str) -> Revisions:
+    scripts = _scripts()
+    current = MigrationContext.configure(connection).get_current_revision() or ""
+    known = {script.revision for script in scripts.walk_revisions()} | {""}
+    return Revisions(where, current, scripts.get_current_head() or "", current in known)
 
 
 def _scripts() -> ScriptDirectory:

@@ -40,7 +40,9 @@ def sqlite_settings(tmp_path: Path) -> StoreSettings:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def settings(request: pytest.FixtureRequest) -> StoreSettings:
-    found: StoreSettings = request.getfixturevalue("sqlite_settings" if request.param == "sqlite" else "postgres_settings")
+    found: StoreSettings = request.getfixturevalue(
+        "sqlite_settings" if request.param == "sqlite" else "postgres_settings"
+    )
     return found
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from sqlalchemy import text
@@ -8,6 +9,7 @@ from sqlalchemy import text
 from guards.errors import InvalidInput
 from service.config import StoreSettings
 from service.store.store import Store
+from tests.waiting import until_true
 
 ROUNDS = 12
 REPLICAS = 6
@@ -39,9 +41,7 @@ async def test_a_released_lease_is_free_and_only_its_holder_releases_it(store: S
 async def test_a_dead_holders_lease_passes_on_after_its_time(store: Store) -> None:
     leases = store.leases
     await leases.acquire("probing", "dead", 0.2)
-    async with asyncio.timeout(30):
-        while not await leases.acquire("probing", "next", 60):
-            await asyncio.sleep(0.02)
+    await until_true(lambda: leases.acquire("probing", "next", 60))
     assert not await leases.renew("probing", "dead", 60)
     assert not await leases.release("probing", "dead")
 
@@ -49,9 +49,11 @@ async def test_a_dead_holders_lease_passes_on_after_its_time(store: Store) -> No
 async def test_an_expired_lease_cannot_be_renewed_even_when_nobody_took_it(store: Store) -> None:
     leases = store.leases
     await leases.acquire("probing", "a", 0.05)
-    async with asyncio.timeout(30):
-        while await leases.holder("probing"):
-            await asyncio.sleep(0.02)
+
+    async def is_free() -> bool:
+        return await leases.holder("probing") is None
+
+    await until_true(is_free)
     assert not await leases.renew("probing", "a", 60)
     assert await leases.acquire("probing", "a", 60)
 
@@ -83,9 +85,7 @@ async def test_two_holders_never_overlap_while_leases_expire_and_are_given_back(
     async def live(replica: Store, holder: str) -> None:
         nonlocal most
         for _ in range(ROUNDS):
-            async with asyncio.timeout(60):
-                while not await replica.leases.acquire("probing", holder, 30):
-                    await asyncio.sleep(0)
+            await until_true(lambda: replica.leases.acquire("probing", holder, 30))
             holding.add(holder)
             most = max(most, len(holding))
             await asyncio.sleep(0)
@@ -102,7 +102,6 @@ async def test_two_holders_never_overlap_while_leases_expire_and_are_given_back(
 
 async def test_the_databases_clock_counts_and_not_its_transactions_beginning(store: Store) -> None:
     """Several writes share a transaction; a lease that is taken late in one is not short for that."""
-    import time
 
     async def slow_then_now(connection) -> None:  # type: ignore[no-untyped-def]
         await connection.execute(text("SELECT 1"))
