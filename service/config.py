@@ -203,7 +203,7 @@ class StoreSettings(_Section):
     # sqlite:////absolute/path.db or postgresql://user@host/database; empty takes a file in the user's data folder.
     url: Annotated[str, Field(validate_default=True)] = ""
     password_file: Path | None = None  # of PostgreSQL, read when the store opens; a password in `url` is refused
-    max_connections: Count = 5  # to PostgreSQL, of this replica
+    max_connections: Count = 5  # to the database, of this replica
     connect_timeout_s: Seconds = 10.0  # then PostgreSQL is unreachable, or a SQLite file stays locked
     max_waiting: Count = 1024  # writes waiting for a commit; more are refused
 

@@ -21,6 +21,7 @@ import psycopg
 
 USER = "wardgate"
 _START_TIMEOUT_S = 60.0
+_ROOM_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,21 @@ class PostgresServer:
     password: str
     process: subprocess.Popen[bytes]
 
-    def url(self, database: str) -> str:
-        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
+    @property
+    def url(self) -> str:
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/postgres"
 
-    def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(self.url(database), password=self.password, autocommit=True)
+    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(self.url, password=self.password, autocommit=True)
 
-    def make_database(self) -> str:
-        """A fresh, empty one."""
-        name = f"test_{secrets.token_hex(6)}"
+    def empty(self) -> None:
+        """Drops every table: faster than a database for each test. Connections that a test left behind are ended."""
         with self.connect() as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-        return name
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'wardgate'"
+            )
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
 
 
 def binaries() -> Path | None:
@@ -54,7 +58,8 @@ def binaries() -> Path | None:
 
 @contextlib.contextmanager
 def running_postgres(programs: Path) -> Iterator[PostgresServer]:
-    folder = Path(tempfile.mkdtemp(prefix="wardgate-postgres-"))  # not pytest's: only root may enter that
+    # Not pytest's folder, which only root may enter; in memory, where there is room.
+    folder = Path(tempfile.mkdtemp(prefix="wardgate-postgres-", dir=_memory()))
     try:
         as_user = _unprivileged(folder)
         password, data = secrets.token_hex(16), folder / "data"
@@ -71,6 +76,11 @@ def running_postgres(programs: Path) -> Iterator[PostgresServer]:
             process.wait(30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    memory = Path("/dev/shm")
+    return memory if memory.exists() and shutil.disk_usage(memory).free > _ROOM_BYTES else None
 
 
 def _unprivileged(folder: Path) -> dict[str, Any]:
@@ -97,6 +107,7 @@ def _start(programs: Path, data: Path, port: int, log: Path, as_user: dict[str, 
         "port": str(port),
         "unix_socket_directories": "",
         "fsync": "off",  # what a power cut does is not tested
+        "autovacuum": "off",
         "max_connections": "100",
         "shared_buffers": "32MB",
         "deadlock_timeout": "100ms",

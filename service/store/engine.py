@@ -68,7 +68,9 @@ class Database:
                 "surrogate"
             )
         if isinstance(error, SQLAlchemyError):
-            return Unavailable(f"the store at {self.place} does not answer ({fault_code(error)}); is it up, and has room?")
+            return Unavailable(
+                f"the store at {self.place} does not answer ({fault_code(error)}); is it up, and has room?"
+            )
         return error
 
     async def close(self) -> None:
@@ -165,7 +167,10 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     """A writer takes its lock at once: one that has read before could not wait for it any more."""
-    writing = connection.get_execution_options().get(_WRITING, False)
+    options = connection.get_execution_options()
+    if options.get("isolation_level") == "AUTOCOMMIT":
+        return
+    writing = options.get(_WRITING, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 

@@ -23,7 +23,7 @@ from service.store.tables import LeaseRow
 from service.store.writer import Writer
 
 
-class database_now(FunctionElement[float]):  # noqa: N801
+class database_now(FunctionElement[float]):
     """Seconds since 1970 by the database's clock, as the statement runs and not as its transaction began."""
 
     type = Double()

@@ -83,6 +83,12 @@ class ProbeRuns:
             runs = [_run(row) for row in (await connection.execute(query)).mappings()]
         return ProbeRunPage(tuple(runs[:size]), runs[size - 1].id if len(runs) > size else "")
 
+    async def count_by_state(self) -> dict[RunState, int]:
+        """Only states that some run is in."""
+        query = select(ProbeRunRow.state, func.count()).group_by(ProbeRunRow.state).order_by(ProbeRunRow.state)
+        async with self._database.reading() as connection:
+            return {RunState(state): count for state, count in await connection.execute(query)}
+
     async def transition(
         self,
         run_id: str,
@@ -111,10 +117,8 @@ class ProbeRuns:
 
         return await self._writer.write(change_one)
 
-    async def finish(
-        self, run_id: str, results: Mapping[str, Json], *, held_by: str | None = None
-    ) -> ProbeRun | None:
-        """Ends a running run with its results. None, and no change, where it is not running or not held by `held_by`."""
+    async def finish(self, run_id: str, results: Mapping[str, Json], *, held_by: str | None = None) -> ProbeRun | None:
+        """Ends a running run with its results. None, and no change, where it is not running, or not `held_by`'s."""
         return await self.transition(
             run_id,
             (RunState.RUNNING,),

@@ -29,23 +29,23 @@ _alembic = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Revisions:
-    """`current` is empty for a database without tables."""
+    """`current` is empty for a database without tables. `known`: whether this program has that revision."""
 
     place: str
     current: str
     newest: str
+    known: bool
 
 
 def revisions(settings: StoreSettings) -> Revisions:
     """As they are; makes and changes nothing. Raises ConfigError or Unavailable."""
     url = database_url(settings)
-    newest = _scripts().get_current_head() or ""
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
-        return Revisions(place(url), "", newest)
+        return Revisions(place(url), "", _scripts().get_current_head() or "", True)
     engine = migrating_engine(settings)
     try:
-        with engine.connect() as connection:
-            return Revisions(place(url), _current(connection), newest)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            return _revisions(connection, place(url))
     except SQLAlchemyError as error:
         raise refuse_to_open(place(url), error) from error
 
@@ -58,7 +58,7 @@ def migrate(settings: StoreSettings) -> Revisions:
         make_sqlite_file(Path(str(url.database)))
     try:
         if engine.dialect.name == "sqlite":
-            _keep_wal(engine, settings.connect_timeout_s)
+            _keep_wal(engine, settings.connect_timeout_s, place(url))
         with _alembic, engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 _wait_for_the_other_replicas(connection)
@@ -70,8 +70,8 @@ def migrate(settings: StoreSettings) -> Revisions:
 
 def _upgrade(connection: Connection, where: str) -> Revisions:
     scripts = _scripts()
-    before = Revisions(where, _current(connection), scripts.get_current_head() or "")
-    if before.current and before.current not in {script.revision for script in scripts.walk_revisions()}:
+    before = _revisions(connection, where)
+    if not before.known:
         raise ConfigError(
             f"store.url: {where} is at revision {before.current}, which this program does not know: a newer wardgate "
             "made it; run that one, or restore the backup from before"
@@ -84,8 +84,11 @@ def _upgrade(connection: Connection, where: str) -> Revisions:
     return before
 
 
-def _current(connection: Connection) -> str:
-    return MigrationContext.configure(connection).get_current_revision() or ""
+def _revisions(connection: Connection, where: str) -> Revisions:
+    scripts = _scripts()
+    current = MigrationContext.configure(connection).get_current_revision() or ""
+    known = {script.revision for script in scripts.walk_revisions()} | {""}
+    return Revisions(where, current, scripts.get_current_head() or "", current in known)
 
 
 def _scripts() -> ScriptDirectory:
@@ -98,15 +101,20 @@ def _wait_for_the_other_replicas(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
 
 
-def _keep_wal(engine: Engine, patience_s: float) -> None:
+def _keep_wal(engine: Engine, patience_s: float, where: str) -> None:
     """Readers and one writer side by side; the file remembers it. SQLite does not wait for others here by itself."""
     give_up = time.monotonic() + patience_s
     while True:
         try:
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-            return
+                mode = connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar_one()
+            break
         except OperationalError as error:
             if fault_code(error) != "SQLITE_BUSY" or time.monotonic() > give_up:
                 raise
             time.sleep(_BUSY_PAUSE_S)
+    if mode != "wal":
+        raise ConfigError(
+            f"store.url: the disk of {where} keeps no write-ahead log ({mode} instead); a network disk is no place for "
+            "SQLite: take a local one, or PostgreSQL"
+        )

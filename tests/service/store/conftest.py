@@ -27,10 +27,10 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_settings(postgres: PostgresServer, tmp_path: Path) -> StoreSettings:
-    """An empty database of its own."""
+    postgres.empty()
     password = tmp_path / "password"
     password.write_text(postgres.password + "\n")
-    return StoreSettings(url=postgres.url(postgres.make_database()), password_file=password)
+    return StoreSettings(url=postgres.url, password_file=password)
 
 
 @pytest.fixture
@@ -40,7 +40,9 @@ def sqlite_settings(tmp_path: Path) -> StoreSettings:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def settings(request: pytest.FixtureRequest) -> StoreSettings:
-    found: StoreSettings = request.getfixturevalue("sqlite_settings" if request.param == "sqlite" else "postgres_settings")
+    found: StoreSettings = request.getfixturevalue(
+        "sqlite_settings" if request.param == "sqlite" else "postgres_settings"
+    )
     return found
 
 

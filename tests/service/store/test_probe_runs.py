@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from guards.errors import InvalidInput, UnknownName
 import pytest
 
+from guards.errors import InvalidInput, UnknownName
 from service.store.probe_records import ProbeRun, ProbeUnit, RunError, RunState, Trigger, new_run
 from service.store.store import Store
 
@@ -72,7 +72,11 @@ async def test_a_transition_from_another_state_or_holder_changes_nothing(store: 
 async def test_a_failed_run_says_why_and_no_longer_than_fits(store: Store) -> None:
     run = await kept(store, a_run())
     failed = await store.probe_runs.transition(
-        run.id, [RunState.PENDING], RunState.FAILED, error=RunError("budget", "\x00\ud800\n" + "x" * 2000), finished_at=NOW
+        run.id,
+        [RunState.PENDING],
+        RunState.FAILED,
+        error=RunError("budget", "\x00\ud800\n" + "x" * 2000),
+        finished_at=NOW,
     )
     assert failed
     assert failed.error
