@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -44,7 +44,7 @@ _NOT_RETRIABLE = frozenset({"unauthorized", "bad_request"})  # an operator must 
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, ProtoMessage]"
 Method = Callable[[bytes, float], Awaitable[ProtoMessage]]
-StreamMethod = Callable[[bytes, float], AsyncIterator[ProtoMessage]]
+StreamMethod = Callable[[bytes, float], AsyncGenerator[ProtoMessage, None]]
 Handler = Callable[[bytes, Context], Awaitable[ProtoMessage]]
 StreamHandler = Callable[[bytes, Context], Awaitable[None]]
 RpcHandler: TypeAlias = "grpc.RpcMethodHandler[bytes, ProtoMessage]"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from service.probing import commands
+from service.probing import commands, remote_commands
 
 Group: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Command: TypeAlias = Callable[[argparse.Namespace], int]
@@ -23,3 +23,29 @@ def add_probe(probe: Group, add: Add) -> None:
     run.add_argument("--seed", type=int, metavar="N", help="of the prompts and disguises; default the suite's")
     run.add_argument("--policy", default="", metavar="NAME", help="policy by name; empty takes the default")
     run.add_argument("--budget", type=float, metavar="SECONDS", help="stop before the next unit once spent")
+
+
+def add_remote_probe(probe: Group, server: argparse.ArgumentParser) -> None:
+    """`server` has the options that say which server is asked."""
+
+    def add(name: str, run: Command, text: str) -> argparse.ArgumentParser:
+        command = probe.add_parser(name, parents=[server], help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    start = add("start", remote_commands.start, "Have a running server run a suite, beside its live traffic.")
+    start.add_argument("suite", metavar="SUITE", help="a name of `wardgate probe list`")
+    start.add_argument("--wait", action="store_true", help="until it has ended; 1 unless it is done")
+    start.add_argument("--policy", default="", metavar="NAME", help="policy to attack; empty takes the default")
+    start.add_argument("--seed", type=int, metavar="N", help="default the suite's")
+    start.add_argument("--budget", type=float, metavar="SECONDS", help="CPU time after which no unit is begun")
+    listed = add("runs", remote_commands.runs, "List a server's runs, the latest first.")
+    listed.add_argument("--suite", default="", metavar="SUITE", help="of this suite alone")
+    listed.add_argument("--limit", type=int, default=20, metavar="N", help="at most 200; default 20")
+    for name, run, text in (
+        ("status", remote_commands.status, "Show a run of a server, with its results once it is done."),
+        ("pause", remote_commands.pause, "Stop a run; what is done is kept."),
+        ("resume", remote_commands.resume, "Put a paused run back in the line."),
+        ("cancel", remote_commands.cancel, "End a run for good, without results."),
+    ):
+        add(name, run, text).add_argument("id", metavar="RUN", help="its id, as `runs` lists it")

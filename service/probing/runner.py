@@ -7,6 +7,7 @@ is not continued: when the suite or anything that decides has changed, the run f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -92,14 +93,15 @@ class Runner:
             if not await store.leases.acquire(LEASE, self._holder, self._probing.lease_s):
                 return
             try:
-                for run in await self._scheduler.due(store):  # again: another replica may have been first
-                    await store.probe_runs.create(run)
+                for due in await self._scheduler.due(store):  # again: another replica may have been first
+                    await store.probe_runs.create(due)
                 while run := await _next(store):
                     await self._carry_out(store, run)
             except _Lost:
                 return
             finally:
-                await store.leases.release(LEASE, self._holder)
+                with contextlib.suppress(WardgateError):  # it runs out by itself; a cancel must not be lost here
+                    await store.leases.release(LEASE, self._holder)
 
     async def _carry_out(self, store: Store, waiting: ProbeRun) -> None:
         """To its end, or until the run is taken from us. Raises _Lost when the lease is."""
@@ -255,11 +257,9 @@ class Runner:
 
     async def _rest(self, seconds: float) -> None:
         """Shorter when something happens."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
-        except TimeoutError:
-            pass
 
 
 async def _next(store: Store) -> ProbeRun | None:

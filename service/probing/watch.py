@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from guards.errors import Overloaded, Unavailable
@@ -40,7 +40,7 @@ class Watches:
         self._feeds: dict[str, _Feed] = {}
         self._closed = False
 
-    async def watch(self, run_id: str) -> AsyncIterator[RunView]:
+    async def watch(self, run_id: str) -> AsyncGenerator[RunView, None]:
         """The run now, and whenever it has changed, to its end. Raises UnknownName, Overloaded and Unavailable."""
         if self._closed:
             raise _stopping()

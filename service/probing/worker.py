@@ -109,9 +109,7 @@ def _go_last() -> None:
     """Behind everything else on the CPUs, and first in line when memory runs out."""
     os.nice(_LAST_NICE)
     if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # a sandbox may forbid it; the niceness stays
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a sandbox may forbid it
             Path("/proc/self/oom_score_adj").write_text("1000")
 
 

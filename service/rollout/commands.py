@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # loading gRPC takes longer than most commands
 
 
 def list_rollout(options: Namespace) -> int:
-    return _call(options, lambda client: _show_all(client.list_reward_models(), options.json))
+    return call(options, lambda client: _show_all(client.list_reward_models(), options.json))
 
 
 def set_rollout(options: Namespace) -> int:
@@ -29,10 +29,11 @@ def set_rollout(options: Namespace) -> int:
 
 
 def roll_back(options: Namespace) -> int:
-    return _call(options, lambda client: _show(client.roll_back(), options.json))
+    return call(options, lambda client: _show(client.roll_back(), options.json))
 
 
-def _call(options: Namespace, use: Callable[[Client], None]) -> int:
+def call(options: Namespace, use: Callable[[Client], None]) -> int:
+    """Calls the server that the options name; what it refuses is told, with 2."""
     from wardgate import WardgateError
 
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import datetime
 
@@ -17,10 +17,13 @@ from service.interceptors import Method, StreamMethod
 from service.probing.results import rows_from_json
 from service.probing.runs import Runs, RunView
 from service.probing.watch import Watches
-from service.store.probe_records import FINAL_STATES
+from service.store.probe_records import FINAL_STATES, RunState
 from wardgate.v1 import probe_pb2 as probes
 
 _KINDS = {ProbeKind.ATTACK: probes.PROBE_KIND_ATTACK, ProbeKind.BENIGN: probes.PROBE_KIND_BENIGN}
+_STATES: Mapping[RunState, probes.ProbeRunState] = {
+    state: getattr(probes, f"PROBE_RUN_STATE_{state.name}") for state in RunState
+}
 _MAX_PAGE = 200
 _PAGE = 50
 _SEEDS = range(-(2**31), 2**63)
@@ -81,7 +84,7 @@ class ProbeServicer:
             runs=[_run(view) for view in page.runs], next_page_token=page.next_page_token
         )
 
-    async def watch_probe_run(self, raw: bytes, _: float) -> AsyncIterator[probes.WatchProbeRunResponse]:
+    async def watch_probe_run(self, raw: bytes, _: float) -> AsyncGenerator[probes.WatchProbeRunResponse, None]:
         request = parse(probes.WatchProbeRunRequest, raw, self._max_message_bytes)
         async with aclosing(self._watches.watch(_id(request.id))) as views:
             async for view in views:
@@ -153,7 +156,7 @@ def _run(view: RunView, results: bool = False) -> probes.ProbeRun:
     return probes.ProbeRun(
         id=run.id,
         suite=run.suite,
-        state=probes.ProbeRunState.Value(f"PROBE_RUN_STATE_{run.state}"),
+        state=_STATES[run.state],
         seed=run.seed,
         policy=run.budget.get("policy", ""),
         digests=run.digests,
