@@ -38,11 +38,11 @@ class Probing:
         holder = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
         self._settings = settings
         self._metrics = metrics
-        self._memory = Memory(settings.store)
+        self.memory = Memory(settings.store)
         self.preemption = Preemption(probing.idle_s, probing.min_share, metrics.preemptions.inc)
         scheduler = Scheduler(probing, host)
-        self.runner = Runner(settings, self._memory, scheduler, self.preemption, metrics, holder, command)
-        self.runs = Runs(self._memory, probing.suites, policies, lambda _: self.runner.wake())
+        self.runner = Runner(settings, self.memory, scheduler, self.preemption, metrics, holder, command)
+        self.runs = Runs(self.memory, probing.suites, policies, lambda _: self.runner.wake())
         self.watches = Watches(self.runs.get)
 
     async def start(self) -> None:
@@ -57,20 +57,20 @@ class Probing:
             tasks.create_task(self._follow())
 
     async def close(self) -> None:
-        await self._memory.close()
+        await self.memory.close()
 
     async def _follow(self) -> None:
         """The figures of the last runs: those from before the start, and those that other replicas did."""
         while True:
             try:
-                if self._memory.holds_something:
+                if self.memory.holds_something:
                     await self._refresh()
             except WardgateError as error:
                 log.warning("the last runs of the probes cannot be read", extra={"fault": str(error)})
             await asyncio.sleep(_REFRESH_S)
 
     async def _refresh(self) -> None:
-        store = await self._memory.store()
+        store = await self.memory.store()
         for suite in await asyncio.to_thread(find_suites, self._settings.probing.suites):
             if run := await store.probe_runs.last_finished(suite):
                 self._metrics.show(run)

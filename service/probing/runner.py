@@ -60,7 +60,7 @@ class Runner:
         self._scheduler = scheduler
         self._preemption = preemption
         self._metrics = metrics
-        self._holder = holder
+        self.holder = holder
         self._command = command
         self._woken = asyncio.Event()
         self._process: ProbeProcess | None = None
@@ -90,7 +90,7 @@ class Runner:
             return
         store = await self._memory.store()
         while await self._scheduler.due(store) or await _next(store):
-            if not await store.leases.acquire(LEASE, self._holder, self._probing.lease_s):
+            if not await store.leases.acquire(LEASE, self.holder, self._probing.lease_s):
                 return
             try:
                 for due in await self._scheduler.due(store):  # again: another replica may have been first
@@ -101,7 +101,7 @@ class Runner:
                 return
             finally:
                 with contextlib.suppress(WardgateError):  # it runs out by itself; a cancel must not be lost here
-                    await store.leases.release(LEASE, self._holder)
+                    await store.leases.release(LEASE, self.holder)
 
     async def _carry_out(self, store: Store, waiting: ProbeRun) -> None:
         """To its end, or until the run is taken from us. Raises _Lost when the lease is."""
@@ -109,7 +109,7 @@ class Runner:
             waiting.id,
             _UNFINISHED,
             RunState.RUNNING,
-            holder=self._holder,
+            holder=self.holder,
             started_at=waiting.started_at or datetime.now(UTC),
         )
         if taken is None:
@@ -137,7 +137,7 @@ class Runner:
             asked = loop.time()
             try:
                 async with asyncio.timeout(max(0.0, ours_until - asked)):
-                    if not await store.leases.renew(LEASE, self._holder, lease_s):
+                    if not await store.leases.renew(LEASE, self.holder, lease_s):
                         raise _Lost
                     now = await store.probe_runs.get(run.id)
             except TimeoutError:
@@ -148,7 +148,7 @@ class Runner:
                     raise _Lost from None
                 continue
             ours_until = asked + lease_s
-            if now.state is not RunState.RUNNING or now.holder != self._holder:
+            if now.state is not RunState.RUNNING or now.holder != self.holder:
                 return
 
     async def _work(self, store: Store, run: ProbeRun) -> None:
@@ -222,7 +222,7 @@ class Runner:
             run.id,
             (RunState.RUNNING,),
             RunState.RUNNING,
-            held_by=self._holder,
+            held_by=self.holder,
             digests=planned.digests,
             units_total=planned.units,
         )
@@ -234,7 +234,7 @@ class Runner:
             self._metrics.unit_done(run.suite, from_json(dict(record)))
 
     async def _finish(self, store: Store, run: ProbeRun, results: Mapping[str, Any]) -> None:
-        done = await store.probe_runs.finish(run.id, results, held_by=self._holder)
+        done = await store.probe_runs.finish(run.id, results, held_by=self.holder)
         if done is None:
             return
         self._metrics.run_ended(run.suite, "done")
@@ -247,7 +247,7 @@ class Runner:
             run.id,
             (RunState.RUNNING,),
             RunState.FAILED,
-            held_by=self._holder,
+            held_by=self.holder,
             finished_at=datetime.now(UTC),
             error=error,
         )

@@ -40,6 +40,11 @@ class Watches:
         self._feeds: dict[str, _Feed] = {}
         self._closed = False
 
+    @property
+    def watched(self) -> frozenset[str]:
+        """Runs that somebody watches."""
+        return frozenset(self._feeds)
+
     async def watch(self, run_id: str) -> AsyncGenerator[RunView, None]:
         """The run now, and whenever it has changed, to its end. Raises UnknownName, Overloaded and Unavailable."""
         if self._closed:

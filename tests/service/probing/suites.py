@@ -28,7 +28,7 @@ def settings_for(versions: Versions, **sections: Any) -> Settings:
     suites.mkdir(exist_ok=True)
     if not (suites / "tiny.yaml").exists():
         write_suite(suites, "tiny", TINY)
-    probing: Mapping[str, Any] = {"suites": suites, "lease_s": 1.0, **sections.pop("probing", {})}
+    probing: Mapping[str, Any] = {"suites": suites, "lease_s": 3.0, **sections.pop("probing", {})}
     return versions.settings(store={"url": f"sqlite:///{versions.root}/store.db"}, probing=probing, **sections)
 
 
