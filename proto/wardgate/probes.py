@@ -31,9 +31,7 @@ _WATCH_S = 300.0  # the longest that a server takes unless it is told otherwise
 
 def list_probe_suites(*, timeout: float | None = None) -> Call[ListProbeSuitesResponse]:
     """Suites that can be run. `timeout` is in seconds. Raises WardgateError."""
-    return Call(
-        f"/{_SERVICE}/ListProbeSuites", ListProbeSuitesRequest(), ListProbeSuitesResponse.FromString, timeout
-    )
+    return Call(f"/{_SERVICE}/ListProbeSuites", ListProbeSuitesRequest(), ListProbeSuitesResponse.FromString, timeout)
 
 
 def start_probe_run(
@@ -88,14 +86,10 @@ def pause_probe_run(run: str, *, timeout: float | None = None) -> Call[ProbeRun]
 def resume_probe_run(run: str, *, timeout: float | None = None) -> Call[ProbeRun]:
     """Puts a paused run back in the line. Needs an admin's token. Raises WardgateError."""
     request = ResumeProbeRunRequest(id=run)
-    return Call(
-        f"/{_SERVICE}/ResumeProbeRun", request, lambda raw: ResumeProbeRunResponse.FromString(raw).run, timeout
-    )
+    return Call(f"/{_SERVICE}/ResumeProbeRun", request, lambda raw: ResumeProbeRunResponse.FromString(raw).run, timeout)
 
 
 def cancel_probe_run(run: str, *, timeout: float | None = None) -> Call[ProbeRun]:
     """Ends a run for good, without results. Needs an admin's token. Raises WardgateError."""
     request = CancelProbeRunRequest(id=run)
-    return Call(
-        f"/{_SERVICE}/CancelProbeRun", request, lambda raw: CancelProbeRunResponse.FromString(raw).run, timeout
-    )
+    return Call(f"/{_SERVICE}/CancelProbeRun", request, lambda raw: CancelProbeRunResponse.FromString(raw).run, timeout)

@@ -26,7 +26,9 @@ _CATEGORY = ("suite", "category", "kind")
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _Done:
+    """A run that is done."""
+
     finished_s: float  # since 1970
     rows: tuple[Result, ...]
 
@@ -42,6 +44,15 @@ class _Pooled:
 
 
 Sample = tuple[tuple[str, ...], float]
+Read = Callable[[str, _Done], Iterator[Sample]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The samples of every gauge, by its name: worked out once, not with every scrape."""
+
+    finished_s: float
+    samples: Mapping[str, tuple[Sample, ...]]
 
 
 class ProbeMetrics(Collector):
@@ -79,17 +90,18 @@ class ProbeMetrics(Collector):
     def show(self, run: ProbeRun) -> None:
         """Of a run that is done; takes the place of an older one of its suite."""
         assert run.finished_at is not None
-        shown, before = _Shown(run.finished_at.timestamp(), rows_from_json(run.results)), self._shown.get(run.suite)
-        if before is None or before.finished_s < shown.finished_s:
-            self._shown = {**self._shown, run.suite: shown}
+        done, before = _Done(run.finished_at.timestamp(), rows_from_json(run.results)), self._shown.get(run.suite)
+        if before is None or before.finished_s < done.finished_s:
+            samples = {name: tuple(read(run.suite, done)) for name, _, _, read in _GAUGES}
+            self._shown = {**self._shown, run.suite: _Shown(done.finished_s, samples)}
 
     def collect(self) -> Iterable[Metric]:
         """For Prometheus."""
         shown = self._shown
-        for name, text, labels, read in _GAUGES:
+        for name, text, labels, _ in _GAUGES:
             family = GaugeMetricFamily(f"wardgate_probe_{name}", text, labels=list(labels))
-            for suite, one in shown.items():
-                for values, value in read(suite, one):
+            for suite in shown.values():
+                for values, value in suite.samples[name]:
                     family.add_metric(list(values), value)
             yield family
 
@@ -100,20 +112,20 @@ def _pooled(rows: Sequence[Result]) -> Iterator[_Pooled]:
         yield _Pooled(category, kind, sum(row.successes for row in alike), sum(row.trials for row in alike))
 
 
-def _finished(suite: str, shown: _Shown) -> Iterator[Sample]:
-    yield (suite,), shown.finished_s
+def _finished(suite: str, done: _Done) -> Iterator[Sample]:
+    yield (suite,), done.finished_s
 
 
-def _ratios(pick: Callable[[_Pooled], float]) -> Callable[[str, _Shown], Iterator[Sample]]:
-    def read(suite: str, shown: _Shown) -> Iterator[Sample]:
-        for one in _pooled(shown.rows):
+def _ratios(pick: Callable[[_Pooled], float]) -> Read:
+    def read(suite: str, done: _Done) -> Iterator[Sample]:
+        for one in _pooled(done.rows):
             yield (suite, one.category, one.kind.value), pick(one)
 
     return read
 
 
-def _accuracy(suite: str, shown: _Shown) -> Iterator[Sample]:
-    for row in _perturbed(shown.rows):
+def _accuracy(suite: str, done: _Done) -> Iterator[Sample]:
+    for row in _perturbed(done.rows):
         labels = (suite, row.target, _attack(row), row.norm or "", f"{row.epsilon:g}")
         if row.clean_accuracy is not None:
             yield (*labels, "clean"), row.clean_accuracy
@@ -121,9 +133,9 @@ def _accuracy(suite: str, shown: _Shown) -> Iterator[Sample]:
             yield (*labels, "adversarial"), row.adversarial_accuracy
 
 
-def _eps50(suite: str, shown: _Shown) -> Iterator[Sample]:
+def _eps50(suite: str, done: _Done) -> Iterator[Sample]:
     """Where accuracy falls to half of the clean one; no sample where it never does."""
-    rows = [row for row in _perturbed(shown.rows) if row.adversarial_accuracy is not None]
+    rows = [row for row in _perturbed(done.rows) if row.adversarial_accuracy is not None]
     for key, group in groupby(sorted(rows, key=_curve), key=_curve):
         points = {row.epsilon: row.adversarial_accuracy for row in sorted(group, key=lambda row: row.epsilon or 0)}
         clean = next(
@@ -151,15 +163,15 @@ def _attack(row: Result) -> str:
     return str(row.parameters.get("attack", row.probe))
 
 
-def _flips(suite: str, shown: _Shown) -> Iterator[Sample]:
-    for row in shown.rows:
+def _flips(suite: str, done: _Done) -> Iterator[Sample]:
+    for row in done.rows:
         if row.ratio is not None and {"transformation", "severity"} <= row.parameters.keys():
             perturbation, severity = row.parameters["transformation"], row.parameters["severity"]
             yield (suite, row.probe, row.target, str(perturbation), f"{severity:g}", row.kind.value), row.ratio
 
 
-def _attack_success(suite: str, shown: _Shown) -> Iterator[Sample]:
-    for row in shown.rows:
+def _attack_success(suite: str, done: _Done) -> Iterator[Sample]:
+    for row in done.rows:
         if row.target in ("model", "system") and row.kind is ProbeKind.ATTACK and row.ratio is not None:
             best = row.corrected  # without the judge's errors, where there is a judge
             figures = (best.value, best.low, best.high) if best else (row.ratio, row.low, row.high)
@@ -167,18 +179,18 @@ def _attack_success(suite: str, shown: _Shown) -> Iterator[Sample]:
                 yield (suite, row.probe, _attack(row), row.target, bound), value
 
 
-def _ratio_of(category: str) -> Callable[[str, _Shown], Iterator[Sample]]:
-    def read(suite: str, shown: _Shown) -> Iterator[Sample]:
-        for one in _pooled([row for row in shown.rows if row.category == category]):
+def _ratio_of(category: str) -> Read:
+    def read(suite: str, done: _Done) -> Iterator[Sample]:
+        for one in _pooled([row for row in done.rows if row.category == category]):
             yield (suite,), one.successes / one.trials
 
     return read
 
 
-def _fairness(suite: str, shown: _Shown) -> Iterator[Sample]:
+def _fairness(suite: str, done: _Done) -> Iterator[Sample]:
     """The widest of an attribute's rows."""
     gaps: dict[str, float] = {}
-    for row in shown.rows:
+    for row in done.rows:
         if row.category == "fairness" and row.mean_value is not None:
             attribute = str(row.parameters.get("attribute", row.probe))
             gaps[attribute] = max(gaps.get(attribute, 0.0), abs(row.mean_value))
@@ -186,14 +198,14 @@ def _fairness(suite: str, shown: _Shown) -> Iterator[Sample]:
         yield (suite, attribute), gap
 
 
-def _length_slope(suite: str, shown: _Shown) -> Iterator[Sample]:
-    for row in shown.rows:
+def _length_slope(suite: str, done: _Done) -> Iterator[Sample]:
+    for row in done.rows:
         if row.category == "length" and row.mean_value is not None:
             yield (suite, row.target), row.mean_value
 
 
 # Every gauge: its name, what it says, its labels, and where its samples come from.
-_GAUGES: tuple[tuple[str, str, tuple[str, ...], Callable[[str, _Shown], Iterator[Sample]]], ...] = (
+_GAUGES: tuple[tuple[str, str, tuple[str, ...], Read], ...] = (
     ("success_ratio", "Successes over trials.", _CATEGORY, _ratios(lambda one: one.successes / one.trials)),
     ("ratio_lower", "Lower end of the ratio's 95% interval.", _CATEGORY,
      _ratios(lambda one: wilson(one.successes, one.trials).low)),

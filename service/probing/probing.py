@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from guards.errors import ConfigError, WardgateError
 from guards.probes.suite import find_suites
 from service.config import Settings
+from service.logs import fault_fields
 from service.policies import PolicyStore
 from service.probing.memory import Memory
 from service.probing.metrics import ProbeMetrics
@@ -48,7 +49,7 @@ class Probing:
     async def start(self) -> None:
         """With schedules, a store that cannot be used is found out before the ports open."""
         if self._settings.probing.schedules:
-            await self._refresh()
+            await self.memory.store()
 
     async def run(self) -> None:
         """Until cancelled; then no process is left."""
@@ -67,6 +68,8 @@ class Probing:
                     await self._refresh()
             except WardgateError as error:
                 log.warning("the last runs of the probes cannot be read", extra={"fault": str(error)})
+            except Exception as error:  # of our own; live traffic must not end with it
+                log.error("the last runs of the probes cannot be shown", extra=fault_fields(error))
             await asyncio.sleep(_REFRESH_S)
 
     async def _refresh(self) -> None:

@@ -25,13 +25,12 @@ def start(options: Namespace) -> int:
     ended: list[ProbeRun] = []
 
     def use(client: Client) -> None:
-        run = client.start_probe_run(
-            options.suite, policy=options.policy, seed=options.seed, budget=options.budget
-        )
+        run = client.start_probe_run(options.suite, policy=options.policy, seed=options.seed, budget=options.budget)
         if options.wait:
-            for run in _watch(client, run.id):
+            for now in _watch(client, run.id):
+                run = now
                 if not options.json:
-                    print(_line(run), file=sys.stderr)
+                    print(_line(now), file=sys.stderr)
             ended.append(run)
         _show(run, options.json)
 

@@ -22,7 +22,7 @@ def list_rollout(options: Namespace) -> int:
 def set_rollout(options: Namespace) -> int:
     if (options.stage == "canary") != (options.percent is not None):
         raise ConfigError("--percent goes with --stage canary, and with no other")
-    return _call(
+    return call(
         options,
         lambda client: _show(client.set_rollout(options.model, options.stage, percent=options.percent), options.json),
     )

@@ -12,7 +12,7 @@ import pytest
 from bench.processes import environment
 from service.app import App
 from service.config import Settings
-from tests.service.probing.suites import settings_for
+from tests.service.probing.suites import settings_for, write_outcomes
 from tests.service.rollout.conftest import open_app, template, versions
 from tests.service.rollout.versions import ADMIN, Versions
 from tests.waiting import until
@@ -54,6 +54,7 @@ def probed(versions: Versions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     folder = tmp_path / "fake"
     folder.mkdir()
+    write_outcomes(folder)
     command = (sys.executable, "-m", "tests.service.probing.fake_worker", str(folder))
 
     @asynccontextmanager

@@ -1,61 +1,52 @@
-"""A probe worker without models: it speaks the protocol of service/probing/job.py, and does as its suite's name says.
+"""A probe worker without models: it speaks the protocol of service/probing/job.py, and a folder steers it.
 
-`python -m tests.service.probing.fake_worker FOLDER`; FOLDER keeps what it did, one file a unit and process, and
-`gate` in it lets it go on past its first unit.
+`python -m tests.service.probing.fake_worker FOLDER`. FOLDER has `units.json` and `results.json` to say; it keeps one
+file for each process and for each unit that one did. `gate` lets it go on past its third unit. It loads next to
+nothing, since tests start it often.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from pathlib import Path
 
-from guards.probes.base import Measured, ProbeKind, Setting, Trial
-from guards.probes.records import UnitOutcome, from_json, to_json
-from service.probing.job import Finished, Planned, Refused, UnitDone, decode_job, encode
-from service.probing.results import results_to_json
+from service.probing.job import Finished, Message, Planned, Refused, UnitDone, decode_job, encode
 
-UNITS = 6
+GATE_AT = 3
 
 
-def main(folder: Path) -> None:
+def main(folder: Path) -> int:
     job = decode_job(sys.stdin.buffer.readline())
-    earlier = [from_json(__import__("json").loads(line)) for line in sys.stdin.buffer.readlines()]
-    out = sys.stdout.buffer
+    done = {json.loads(line)["key"]: json.loads(line) for line in sys.stdin.buffer.readlines()}
     (folder / f"pid-{os.getpid()}").touch()
-
-    def say(message: object) -> None:
-        out.write(encode(message))  # type: ignore[arg-type]
-        out.flush()
-
+    units = json.loads((folder / "units.json").read_text())
+    known = {unit["key"]: unit for unit in units}
+    if len(done) != job.units_done or any(known[key] != unit for key, unit in done.items()):
+        return 3  # it was told of other units than were done
     if (folder / "refuse").exists():
-        say(Refused("CONFIG", "the policy is gone; put it back"))
-        return
+        _say(Refused("CONFIG", "the policy is gone; put it back"))
+        return 2
     model = (folder / "model").read_text() if (folder / "model").exists() else "m1"
-    say(Planned({"suite": "s1", "reward_model": model}, UNITS))
-    outcomes = list(earlier)
-    for number in range(UNITS):
-        key = f"tiny/{number}"
-        if key in {outcome.key for outcome in earlier}:
-            continue
+    _say(Planned({"suite": "s1", "reward_model": model}, len(units)))
+    for number, unit in enumerate(units):
         if (folder / "die").exists():
             os.abort()
-        outcome = UnitOutcome(key, 0.25, (_measured(ProbeKind.ATTACK, number), _measured(ProbeKind.BENIGN, number)))
-        (folder / f"unit-{number}-{os.getpid()}").touch()
-        outcomes.append(outcome)
-        say(UnitDone(to_json(outcome)))
-        while len(outcomes) >= 3 and not (folder / "gate").exists():
+        if unit["key"] not in done:
+            (folder / f"unit-{number}-{os.getpid()}").touch()
+            _say(UnitDone(unit))
+        while number + 1 >= GATE_AT and not (folder / "gate").exists():
             time.sleep(0.01)
-    say(Finished(results_to_json(outcomes, {"other": "needs model, which this server has not"})))
-    assert job.units_done == len(earlier)
+    _say(Finished(json.loads((folder / "results.json").read_text())))
+    return 0
 
 
-def _measured(kind: ProbeKind, number: int) -> Measured:
-    setting = Setting("tiny", "guard", "encoding", kind, {"transformation": "base64", "severity": 0.5})
-    hit = number == 0 or kind is ProbeKind.ATTACK
-    return Measured(setting, (Trial(f"{number}", success=hit, clean=True, adversarial=not hit), Trial("x", skipped="no")))
+def _say(message: Message) -> None:
+    sys.stdout.buffer.write(encode(message))
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(main(Path(sys.argv[1])))

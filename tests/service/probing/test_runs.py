@@ -14,7 +14,7 @@ from guards.errors import ConfigError
 from service.app import App
 from service.config import Settings
 from tests.service.probing.conftest import Probe, Probed
-from tests.service.probing.fake_worker import UNITS
+from tests.service.probing.suites import FAKE_UNITS as UNITS
 from tests.service.probing.suites import settings_for, write_suite
 from tests.service.rollout.versions import Versions
 from tests.waiting import until
@@ -35,11 +35,7 @@ SLOW_S = 120.0
 
 
 async def ended(probed: Probed, run: str) -> ProbeRun:
-    last = None
-    async for last in probed.client.watch_probe_run(run, timeout=SLOW_S):
-        pass
-    assert last is not None
-    return last
+    return [now async for now in probed.client.watch_probe_run(run, timeout=SLOW_S)][-1]
 
 
 async def begun(probed: Probed, units: int = 3) -> str:
@@ -234,9 +230,7 @@ async def test_a_stopping_server_tells_its_watchers(probed: Probe) -> None:
     async with probed() as service:
         run = await begun(service)
         watching = asyncio.create_task(ended(service, run))
-        await asyncio.sleep(0)
-        while not service.app.probing.watches.watched:
-            await asyncio.sleep(0.01)
+        await until(lambda: bool(service.app.probing.watches.watched))
         service.app.probing.watches.close()
         with pytest.raises(WardgateError) as refused:
             await watching
