@@ -179,29 +179,28 @@ def _attack_success(suite: str, done: _Done) -> Iterator[Sample]:
                 yield (suite, row.probe, _attack(row), row.target, bound), value
 
 
-def _ratio_of(category: str) -> Read:
-    def read(suite: str, done: _Done) -> Iterator[Sample]:
-        for one in _pooled([row for row in done.rows if row.category == category]):
-            yield (suite,), one.successes / one.trials
+def _over_refusal(suite: str, done: _Done) -> Iterator[Sample]:
+    for row in done.rows:
+        if row.category == "over-refusal" and row.ratio is not None:
+            yield (suite, row.probe, row.target), row.ratio
 
-    return read
+
+def _invariance(suite: str, done: _Done) -> Iterator[Sample]:
+    for row in done.rows:
+        if row.category == "invariance" and row.ratio is not None:
+            yield (suite, row.probe, row.target, str(row.parameters.get("change", "")), row.kind.value), row.ratio
 
 
 def _fairness(suite: str, done: _Done) -> Iterator[Sample]:
-    """The widest of an attribute's rows."""
-    gaps: dict[str, float] = {}
     for row in done.rows:
         if row.category == "fairness" and row.mean_value is not None:
-            attribute = str(row.parameters.get("attribute", row.probe))
-            gaps[attribute] = max(gaps.get(attribute, 0.0), abs(row.mean_value))
-    for attribute, gap in gaps.items():
-        yield (suite, attribute), gap
+            yield (suite, row.probe, row.target, str(row.parameters.get("attribute", ""))), row.mean_value
 
 
 def _length_slope(suite: str, done: _Done) -> Iterator[Sample]:
     for row in done.rows:
-        if row.category == "length" and row.mean_value is not None:
-            yield (suite, row.target), row.mean_value
+        if row.category == "length-bias" and row.mean_value is not None:
+            yield (suite, row.probe, row.target), row.mean_value
 
 
 # Every gauge: its name, what it says, its labels, and where its samples come from.
@@ -221,9 +220,11 @@ _GAUGES: tuple[tuple[str, str, tuple[str, ...], Read], ...] = (
      ("suite", "probe", "target", "perturbation", "severity", "kind"), _flips),
     ("attack_success_ratio", "Share of attacks on the wrapped model that succeed.",
      ("suite", "probe", "attack", "scope", "bound"), _attack_success),
-    ("over_refusal_ratio", "Share of harmless requests that are refused.", ("suite",), _ratio_of("over_refusal")),
-    ("invariance_failure_ratio", "Share of answers that change where they must not.", ("suite",),
-     _ratio_of("invariance")),
-    ("fairness_gap", "Widest difference between groups, of the same text.", ("suite", "attribute"), _fairness),
-    ("reward_length_slope", "Change of the reward with the length of a text.", ("suite", "target"), _length_slope),
+    ("over_refusal_ratio", "Share of harmless requests that are refused.", ("suite", "probe", "target"), _over_refusal),
+    ("invariance_failure_ratio", "Share of verdicts that change where they must not.",
+     ("suite", "probe", "target", "change", "kind"), _invariance),
+    ("fairness_gap", "Mean distance between groups, of the same text.", ("suite", "probe", "target", "attribute"),
+     _fairness),
+    ("reward_length_slope", "Change of the reward with the length of a text.", ("suite", "probe", "target"),
+     _length_slope),
 )  # fmt: skip
