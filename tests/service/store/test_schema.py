@@ -29,7 +29,7 @@ def execute(settings: StoreSettings, statement: str) -> None:
 
 
 def test_migrations_from_nothing_make_the_tables_that_the_program_uses(settings: StoreSettings) -> None:
-    """Each revision by itself, oldest first; then Alembic finds no difference."""
+    """Alembic compares tables, columns, types and constraints."""
     assert revisions(settings).current == ""
     migrate(settings)
     with migrating_engine(settings).connect() as connection:
