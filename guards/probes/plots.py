@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from guards.pictures import FAINT, INK, SAFE, SERIES, UNSAFE, Picture, picture
 from guards.probes.base import Parameter, ProbeKind
+from guards.probes.redaction import visible
 from guards.probes.results import Result
 from guards.probes.statistics.curve import area, halving_strength
 from guards.probes.statistics.ratio import wilson
@@ -67,12 +68,12 @@ def curves(rows: Sequence[Result]) -> tuple[Curve, ...]:
 def _curve(points: list[Result]) -> Curve:
     first = points[0]
     rest = {key: value for key, value in first.parameters.items() if key not in ("epsilon", "norm")}
-    return Curve(first.probe, first.target, _words(rest) or first.probe, first.norm or "", tuple(points))
+    return Curve(first.probe, first.target, words(rest) or first.probe, first.norm or "", tuple(points))
 
 
 def technique(row: Result) -> str:
     """What tells a row from the others of its probe."""
-    return _words(row.parameters) or row.probe
+    return words(row.parameters) or row.probe
 
 
 def run_pictures(rows: Sequence[Result]) -> tuple[Picture, ...]:
@@ -156,6 +157,8 @@ def _draw_bars(figure: Figure, kind: ProbeKind, rows: Sequence[Result]) -> None:
     axes.axvline(0, color=FAINT, linewidth=1)
 
 
-def _words(parameters: Mapping[str, Parameter]) -> str:
-    """ "leet, severity 0.3" from {"transformation": "leet", "severity": 0.3}: words speak for themselves."""
-    return ", ".join(value if isinstance(value, str) else f"{name} {value:g}" for name, value in parameters.items())
+def words(parameters: Mapping[str, Parameter]) -> str:
+    """"leet, severity 0.3" from {"transformation": "leet", "severity": 0.3}: words speak for themselves."""
+    return ", ".join(
+        visible(value, 80) if isinstance(value, str) else f"{name} {value:g}" for name, value in parameters.items()
+    )

@@ -14,7 +14,7 @@ from guards.pages import page_environment
 from guards.pictures import Picture
 from guards.probes.base import Example, ProbeKind
 from guards.probes.comparison import Change, Comparison
-from guards.probes.plots import Curve, curves, run_pictures, technique
+from guards.probes.plots import Curve, curves, run_pictures, technique, words
 from guards.probes.redaction import masked_example, visible
 from guards.probes.results import Result
 from guards.probes.run_file import ProbeRun, WorstExample
@@ -160,11 +160,8 @@ def _evidence(row: Result) -> str:
 def _setting_words(one: Change | WorstExample | Curve) -> str:
     if isinstance(one, Curve):
         return one.name
-    setting = one.setting
-    words = ", ".join(
-        value if isinstance(value, str) else f"{name} {value:g}" for name, value in setting.parameters.items()
-    )
-    return f"{setting.probe} on {setting.target}" + (f": {words}" if words else "")
+    named = words(one.setting.parameters)
+    return f"{one.setting.probe} on {one.setting.target}" + (f": {named}" if named else "")
 
 
 def _texts(example: Example) -> list[tuple[str, str]]:
