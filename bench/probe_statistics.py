@@ -32,7 +32,7 @@ HORIZON = 2000  # trials of such a run; the promise is for runs without end
 TOLERATED = 0.05
 ITEMS, CHANGED, SETTINGS, PAIRED_RUNS = 200, 0.1, 48, 2000
 
-Counts = NDArray[np.int64]
+Counts = NDArray[np.int32]
 
 
 def measure() -> dict[str, Any]:
@@ -52,9 +52,9 @@ def _coverage(generator: np.random.Generator) -> dict[str, Any]:
         intervals = [wilson(successes, n) for successes in range(n + 1)]
         for ratio in RATIOS:
             holds = np.array([one.low <= ratio <= one.high for one in intervals])
-            simulated = float(holds[generator.binomial(n, ratio, REPEATS)].mean())
+            found = float(holds[generator.binomial(n, ratio, REPEATS)].mean())
             exact = float(binom.pmf(np.arange(n + 1), n, ratio) @ holds)
-            cells.append({"ratio": ratio, "trials": n, "simulated": round(simulated, 4), "exact": round(exact, 4)})
+            cells.append({"ratio": ratio, "trials": n, "simulated": round(found, 4), "exact": round(exact, 4)})
     simulated = [cell["simulated"] for cell in cells]
     return {
         "nominal": 0.95,
@@ -98,7 +98,7 @@ def _looking(generator: np.random.Generator) -> dict[str, Any]:
 
 def _runs(generator: np.random.Generator, ratio: float) -> Counts:
     """Successes after every trial [runs, trials]."""
-    return np.cumsum(generator.random((REPEATS, HORIZON), dtype=np.float32) < ratio, axis=1, dtype=np.int32)  # type: ignore[return-value]
+    return np.cumsum(generator.random((REPEATS, HORIZON), dtype=np.float32) < ratio, axis=1, dtype=np.int32)
 
 
 def _least(reached: Callable[[int, int], bool]) -> Counts:
@@ -108,7 +108,7 @@ def _least(reached: Callable[[int, int], bool]) -> Counts:
         while successes <= n and not reached(successes, n):
             successes += 1
         needed.append(successes)
-    return np.array(needed)
+    return np.array(needed, dtype=np.int32)
 
 
 def _alarms(runs: Counts, needed: Counts) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _draw_bars(figure: Figure, kind: ProbeKind, rows: Sequence[Result]) -> None:
 
 
 def words(parameters: Mapping[str, Parameter]) -> str:
-    """"leet, severity 0.3" from {"transformation": "leet", "severity": 0.3}: words speak for themselves."""
+    """ "leet, severity 0.3" from {"transformation": "leet", "severity": 0.3}: words speak for themselves."""
     return ", ".join(
         visible(value, 80) if isinstance(value, str) else f"{name} {value:g}" for name, value in parameters.items()
     )
