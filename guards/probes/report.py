@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +17,17 @@ from guards.probes.base import Example, ProbeKind
 from guards.probes.comparison import Change, Comparison
 from guards.probes.plots import Curve, curves, run_pictures, technique, words
 from guards.probes.redaction import masked_example, visible
-from guards.probes.results import Result
+from guards.probes.results import Result, SettingKey
 from guards.probes.run_file import ProbeRun, WorstExample
 from guards.probes.statistics.ratio import trials_for_none
 
 _TEMPLATE = "report.html.j2"
-_MOST_EXAMPLES = 12  # of one probe and kind
+_MOST_EXAMPLES = 12  # of one kind
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one probe on one target, the worst first."""
+    """The rows of one probe on one target: those without a trial, then the worst first."""
 
     name: str
     rows: tuple[Result, ...]
@@ -113,22 +114,22 @@ def _tables(rows: Sequence[Result]) -> tuple[Table, ...]:
     for row in rows:
         groups.setdefault(f"{row.probe} on {row.target}", []).append(row)
     return tuple(
-        Table(name, tuple(sorted(members, key=lambda row: (-(row.ratio if row.ratio is not None else 2.0),))))
+        Table(name, tuple(sorted(members, key=lambda row: -(2.0 if row.ratio is None else row.ratio))))
         for name, members in groups.items()
     )
 
 
 def _examples(kind: ProbeKind, run: ProbeRun, show: bool) -> tuple[WorstExample, ...]:
-    """One of each setting first, so that no technique takes all the room."""
-    rounds: dict[int, list[WorstExample]] = {}
-    seen: dict[object, int] = {}
+    """Of the worst settings first, and one of each before a second, so that no technique takes all the room."""
+    ratios = {row.setting.key: row.ratio or 0.0 for row in run.of_kind(kind)}
+    seen: Counter[SettingKey] = Counter()
+    ranked: list[tuple[int, float, WorstExample]] = []
     for one in run.examples:
-        if one.setting.kind is not kind:
-            continue
-        number = seen.get(one.setting.key, 0)
-        seen[one.setting.key] = number + 1
-        rounds.setdefault(number, []).append(one if show else _masked(one))
-    return tuple([one for number in sorted(rounds) for one in rounds[number]][:_MOST_EXAMPLES])
+        if one.setting.kind is kind:
+            seen[one.setting.key] += 1
+            ranked.append((seen[one.setting.key], -ratios.get(one.setting.key, 0.0), one if show else _masked(one)))
+    ranked.sort(key=lambda entry: entry[:2])
+    return tuple(one for _, _, one in ranked[:_MOST_EXAMPLES])
 
 
 def _masked(one: WorstExample) -> WorstExample:
@@ -149,12 +150,9 @@ def _environment() -> Environment:
 
 
 def _evidence(row: Result) -> str:
-    """How strongly the trials speak against `tolerated`, in words with bounds that people know."""
-    if row.log_evidence >= math.log(100):
-        return f"over {row.tolerated:.0%}, e ≥ 100"
-    if row.log_evidence >= math.log(20):
-        return f"over {row.tolerated:.0%}, e ≥ 20"
-    return f"not over {row.tolerated:.0%} for sure"
+    """Whether the trials speak against `tolerated`, at 5% however often one looks; with the e-value, to two digits."""
+    e = "> 10⁶" if row.log_evidence > math.log(1e6) else f"= {math.exp(row.log_evidence):.2g}"
+    return f"over {row.tolerated:.0%}, e {e}" if row.log_evidence >= math.log(20) else f"open, e {e}"
 
 
 def _setting_words(one: Change | WorstExample | Curve) -> str:

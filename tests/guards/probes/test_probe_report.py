@@ -76,6 +76,13 @@ def test_examples_are_masked_unless_asked_for(html: str) -> None:
     assert "holds no more" in Page(as_html(hidden, show_examples=True)).text
 
 
+def test_the_worst_techniques_are_the_first_to_show_examples() -> None:
+    mild, bad = setting(transformation="mild", severity=0.3), setting(transformation="bad", severity=0.3)
+    examples = Page(as_html(run_of((mild, attacked(5, 100)), (bad, attacked(60, 100))))).text.split("Worst examples")[1]
+    assert examples.index("bad, severity 0.3") < examples.index("mild, severity 0.3")
+    assert examples.index("mild, severity 0.3") < examples.rindex("bad, severity 0.3")
+
+
 def test_what_is_missing_is_the_first_thing_said(html: str) -> None:
     start = Page(html).text.split("Attacks and harmless use")[0]
     assert "This run is incomplete." in start

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guards.errors import ConfigError
@@ -151,6 +151,7 @@ def test_the_worst_examples_are_those_of_the_largest_value() -> None:
 
 
 @given(st.text())
+@settings(deadline=None)
 def test_masking_keeps_the_length_and_no_letter_or_digit(text: str) -> None:
     shown = masked(text)
     assert len(shown) == len(text)

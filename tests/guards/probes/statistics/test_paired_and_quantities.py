@@ -64,6 +64,7 @@ def test_students_quantile_is_scipys(degrees: int) -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=12), st.data())
+@settings(deadline=None)
 def test_the_area_is_the_mean_height(accuracies: list[float], data: st.DataObject) -> None:
     steps = data.draw(st.lists(st.floats(0.001, 5), min_size=len(accuracies) - 1, max_size=len(accuracies) - 1))
     strengths = np.concatenate([[0.0], np.cumsum(steps)]).tolist()

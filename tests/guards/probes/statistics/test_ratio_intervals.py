@@ -24,6 +24,7 @@ def test_wilsons_interval_is_scipys(counted: tuple[int, int], level: float) -> N
 
 
 @given(counts())
+@settings(deadline=None)
 def test_the_interval_holds_the_ratio_and_mirrors_with_the_outcomes(counted: tuple[int, int]) -> None:
     successes, trials = counted
     one, other = wilson(successes, trials), wilson(trials - successes, trials)
