@@ -150,9 +150,10 @@ def _environment() -> Environment:
 
 
 def _evidence(row: Result) -> str:
-    """Whether the trials speak against `tolerated`, at 5% however often one looks; with the e-value, to two digits."""
-    e = "> 10⁶" if row.log_evidence > math.log(1e6) else f"= {math.exp(row.log_evidence):.2g}"
-    return f"over {row.tolerated:.0%}, e {e}" if row.log_evidence >= math.log(20) else f"open, e {e}"
+    """Whether the trials speak against `tolerated`, at 5% however often one looks; then the e-value."""
+    e = math.exp(min(row.log_evidence, 100.0))
+    words = "> 1,000" if e > 1000 else "< 0.1" if e < 0.1 else f"= {e:.1f}"
+    return f"over {row.tolerated:.0%}, e {words}" if e >= 20 else f"open, e {words}"
 
 
 def _setting_words(one: Change | WorstExample | Curve) -> str:
