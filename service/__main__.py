@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from guards.errors import WardgateError
 from service import commands, learning_commands
+from service.probing.parser import add_probe
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 Add: TypeAlias = "Callable[[Group, str, Command, str], argparse.ArgumentParser]"
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("names", nargs="*", metavar="MODEL", help="empty takes what the settings need")
 
     _add_rollout(models)
+    add_probe(_group(groups, "probe", "Try how easily the guard is fooled."), add)
 
     _add_store(groups, add)
 

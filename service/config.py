@@ -229,6 +229,14 @@ class StoreSettings(_Section):
         return self
 
 
+class ProbingSettings(_Section):
+    """Robustness probes."""
+
+    suites: Path | None = (
+        None  # folder of suites as *.yaml, beside the embedded ones; one of the same name replaces ours
+    )
+
+
 class LogSettings(_Section):
     """Events with fields on standard error. User text is never among them."""
 
@@ -256,6 +264,7 @@ class Settings(BaseSettings):
     rollout: RolloutSettings = RolloutSettings()
     calibrations: CalibrationSettings = CalibrationSettings()
     store: StoreSettings = StoreSettings()
+    probing: ProbingSettings = ProbingSettings()
     log: LogSettings = LogSettings()
     model_cache: Path = Field(default_factory=lambda: user_cache_path("wardgate") / "models")
 
