@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from guards.base import Subject
 from guards.errors import DeadlineExceeded, GuardError, Overloaded
 from guards.registry import GuardKind, guard_kinds
 from guards.types import Action, Finding
+from tests.plugins import installed_package
 
 Behaviour = Literal["raise", "quote", "guard_error", "memory", "hang", "time_out", "overload", "run_late", "redact"]
 
@@ -62,17 +62,10 @@ NOT_A_KIND = PluginGuard
 
 @contextmanager
 def installed(folder: Path, **points: str) -> Iterator[None]:
-    """As if pip had installed a package with these entry points, by default `plugin`."""
-    points = points or {"plugin": f"{__name__}:KIND"}
-    package = folder / "plugin_guards_for_tests-1.dist-info"
-    package.mkdir(parents=True)
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin-guards-for-tests\nVersion: 1\n")
-    listed = "\n".join(f"{name} = {place}" for name, place in points.items())
-    (package / "entry_points.txt").write_text(f"[wardgate.guards]\n{listed}\n")
-    sys.path.insert(0, str(folder))
-    guard_kinds.cache_clear()
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
+    """As if pip had installed a package with these kinds of guard, by default `plugin`."""
+    with installed_package(folder, "wardgate.guards", points or {"plugin": f"{__name__}:KIND"}):
         guard_kinds.cache_clear()
+        try:
+            yield
+        finally:
+            guard_kinds.cache_clear()

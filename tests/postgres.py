@@ -95,7 +95,8 @@ def _unprivileged(folder: Path) -> dict[str, Any]:
 def _initialize(programs: Path, data: Path, password_file: Path, as_user: dict[str, Any]) -> None:
     password_file.chmod(0o644)  # of a server that lives for a test, in a folder that others cannot enter
     options = ["--username", USER, "--pwfile", str(password_file), "--auth", "scram-sha-256", "--no-sync"]
-    locale = ["--encoding", "UTF8", "--locale", "C.UTF-8"]
+    # Text sorts as English does, not by code points: the store must not rely on the server for its order.
+    locale = ["--encoding", "UTF8", "--locale", "C.UTF-8", "--locale-provider", "icu", "--icu-locale", "en"]
     subprocess.run(
         [programs / "initdb", "-D", data, *options, *locale], check=True, capture_output=True, cwd="/", **as_user
     )

@@ -30,3 +30,13 @@ def _masked(character: str) -> str:
     if "L" in categories:
         return "X" if character.isupper() else "x"
     return "0" if "N" in categories else character
+
+
+def visible(text: str, most: int = 600) -> str:
+    """The start of a text with invisible characters and controls of direction written out, so that none acts on a
+    page."""
+    shown = "".join(
+        f"⟨U+{ord(character):04X}⟩" if unicodedata.category(character)[0] == "C" and character != "\n" else character
+        for character in text[:most]
+    )
+    return shown if len(text) <= most and len(shown) <= most else f"{shown[:most]} … ({len(text):,} characters)"

@@ -17,7 +17,7 @@ from guards.policy import describe
 from guards.probes.base import Example, ProbeKind, Setting, Trial
 from guards.probes.records import UnitOutcome
 from guards.probes.redaction import masked_example
-from guards.probes.results import Result, RunSummary, SettingKey, Tried, results, tried
+from guards.probes.results import Correct, Result, RunSummary, SettingKey, Tried, results, tried
 
 FORMAT = "wardgate.probes/1"
 _EXAMPLES = 3  # kept of one setting
@@ -74,11 +74,17 @@ class ProbeRun:
         return tuple(result for result in self.results if result.kind is kind)
 
 
-def probe_run(run: RunSummary, outcomes: Sequence[UnitOutcome], show_examples: bool = False) -> ProbeRun:
+def probe_run(
+    run: RunSummary, outcomes: Sequence[UnitOutcome], show_examples: bool = False, correct: Correct | None = None
+) -> ProbeRun:
     settings = tried(outcomes)
     examples = [example for one in settings for example in _worst(one, show_examples)]
     return ProbeRun(
-        run, results(outcomes), tuple(_items(one) for one in settings), tuple(examples), masked=not show_examples
+        run,
+        results(outcomes, correct),
+        tuple(_items(one) for one in settings),
+        tuple(examples),
+        masked=not show_examples,
     )
 
 

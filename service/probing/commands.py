@@ -42,10 +42,13 @@ def list_suites(options: Namespace) -> int:
 def run_suite(options: Namespace) -> int:
     """Runs a suite against the configured service, built once more in this process. 1 where a unit failed."""
     from guards.probes.harness import plan
+    from guards.probes.report import summary
+    from guards.probes.run_file import as_json, read_run
     from guards.probes.suite import named_suite
     from service.probing.targets import ProbedService
     from service.progress import ProgressBars
 
+    previous = read_run(options.compare) if options.compare else None
     settings = load_settings(options.config)
     suite = named_suite(settings.probing.suites, options.suite)
     service = ProbedService(settings, options.policy)
@@ -53,12 +56,59 @@ def run_suite(options: Namespace) -> int:
         targets = service.targets()
         planned = plan(suite, targets, options.seed)
         bars = ProgressBars()
-        run = execute(planned, targets, lambda done, total: bars(suite.name, done, total), options.budget)
+        run = execute(
+            planned, targets, lambda done, total: bars(suite.name, done, total), options.budget, options.show_examples
+        )
         bars.close()
     finally:
         service.close()
-    _write(run, options)
+    if options.json:
+        _put(options.json, as_json(run))  # first: whatever else fails, the run is kept
+    print(summary(run))
+    _show(run, previous, options)
     return 1 if run.run.unit_errors else 0
+
+
+def report(options: Namespace) -> int:
+    """A run's file as a page, as pictures, or as lines."""
+    from guards.probes.report import summary
+    from guards.probes.run_file import read_run
+
+    run = read_run(options.run_file)
+    previous = read_run(options.compare) if options.compare else None
+    if options.show_examples and run.masked:
+        raise ConfigError(f"{options.run_file} holds masked examples; run the suite again with --show-examples")
+    if not options.html and not options.png:
+        print(summary(run))
+    _show(run, previous, options)
+    return 0
+
+
+def gate(options: Namespace) -> int:
+    """3 with the reasons where a run is worse than its limits or than the run before, or says too little."""
+    from guards.probes.gate import Limits
+    from guards.probes.gate import gate as judge
+    from guards.probes.run_file import read_run
+
+    for name in ("max_drop", "max_attack_success", "max_benign_blocked"):
+        value = getattr(options, name)
+        if value is not None and not 0 <= value <= 1:
+            raise ConfigError(f"--{name.replace('_', '-')} is a share from 0 to 1, such as 0.05")
+    run = read_run(options.run_file)
+    previous = read_run(options.baseline) if options.baseline else None
+    limits = Limits(
+        options.max_attack_success, options.max_benign_blocked, allow_skipped=frozenset(options.allow_skipped)
+    )
+    verdict = judge(run, previous, options.max_drop, limits)
+    for note in verdict.notes:
+        print(f"note  {note}")
+    for reason in verdict.reasons:
+        print(f"FAIL  {reason}")
+    if verdict.passed:
+        print("pass")
+        return 0
+    print(f"wardgate: the gate fails for {len(verdict.reasons)} reasons", file=sys.stderr)
+    return 3
 
 
 def execute(
@@ -94,11 +144,18 @@ def execute(
     return probe_run(summary, outcomes, show_examples)
 
 
-def _write(run: ProbeRun, options: Namespace) -> None:
-    from guards.probes.run_file import as_json
+def _show(run: ProbeRun, previous: ProbeRun | None, options: Namespace) -> None:
+    from guards.probes.comparison import compare
+    from guards.probes.report import as_html, write_pictures
 
-    if options.json:
-        _put(options.json, as_json(run))
+    comparison = compare(run, previous) if previous else None
+    for fault in comparison.faults if comparison else ():
+        print(f"wardgate: {options.compare} does not compare: {fault}", file=sys.stderr)
+    if options.html:
+        _put(options.html, as_html(run, comparison, options.show_examples))
+    if options.png:
+        for path in write_pictures(run, options.png):
+            print(path)
 
 
 def _put(path: Path, text: str) -> None:

@@ -52,7 +52,7 @@ class _Shown:
     """The samples of every gauge, by its name: worked out once, not with every scrape."""
 
     finished_s: float
-    samples: Mapping[str, tuple[Sample, ...]]
+    samples: Mapping[str, Mapping[tuple[str, ...], float]]
 
 
 class ProbeMetrics(Collector):
@@ -92,7 +92,8 @@ class ProbeMetrics(Collector):
         assert run.finished_at is not None
         done, before = _Done(run.finished_at.timestamp(), rows_from_json(run.results)), self._shown.get(run.suite)
         if before is None or before.finished_s < done.finished_s:
-            samples = {name: tuple(read(run.suite, done)) for name, _, _, read in _GAUGES}
+            # As a mapping: Prometheus refuses a page that has one series twice.
+            samples = {name: dict(read(run.suite, done)) for name, _, _, read in _GAUGES}
             self._shown = {**self._shown, run.suite: _Shown(done.finished_s, samples)}
 
     def collect(self) -> Iterable[Metric]:
@@ -101,7 +102,7 @@ class ProbeMetrics(Collector):
         for name, text, labels, _ in _GAUGES:
             family = GaugeMetricFamily(f"wardgate_probe_{name}", text, labels=list(labels))
             for suite in shown.values():
-                for values, value in suite.samples[name]:
+                for values, value in suite.samples[name].items():
                     family.add_metric(list(values), value)
             yield family
 
@@ -173,10 +174,11 @@ def _flips(suite: str, done: _Done) -> Iterator[Sample]:
 def _attack_success(suite: str, done: _Done) -> Iterator[Sample]:
     for row in done.rows:
         if row.target in ("model", "system") and row.kind is ProbeKind.ATTACK and row.ratio is not None:
+            judge = str(row.parameters.get("judge", ""))
             best = row.corrected  # without the judge's errors, where there is a judge
             figures = (best.value, best.low, best.high) if best else (row.ratio, row.low, row.high)
             for bound, value in zip(("value", "lower", "upper"), figures, strict=True):
-                yield (suite, row.probe, _attack(row), row.target, bound), value
+                yield (suite, row.probe, _attack(row), row.target, judge, bound), value
 
 
 def _over_refusal(suite: str, done: _Done) -> Iterator[Sample]:
@@ -219,7 +221,7 @@ _GAUGES: tuple[tuple[str, str, tuple[str, ...], Read], ...] = (
     ("flip_ratio", "Share of right answers that a perturbation turns.",
      ("suite", "probe", "target", "perturbation", "severity", "kind"), _flips),
     ("attack_success_ratio", "Share of attacks on the wrapped model that succeed.",
-     ("suite", "probe", "attack", "scope", "bound"), _attack_success),
+     ("suite", "probe", "attack", "scope", "judge", "bound"), _attack_success),
     ("over_refusal_ratio", "Share of harmless requests that are refused.", ("suite", "probe", "target"), _over_refusal),
     ("invariance_failure_ratio", "Share of verdicts that change where they must not.",
      ("suite", "probe", "target", "change", "kind"), _invariance),

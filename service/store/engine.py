@@ -27,13 +27,14 @@ class Database:
     def __init__(self, settings: StoreSettings) -> None:
         self.url = database_url(settings)
         self.place = place(self.url)
-        pool: dict[str, Any] = {"pool_size": settings.max_connections, "max_overflow": 0}
         self._engine: AsyncEngine = create_async_engine(
             self.url,
             connect_args=_connect_args(self.url, settings),
             pool_pre_ping=self.url.get_backend_name() == "postgresql",
+            pool_size=settings.max_connections,
+            max_overflow=0,
             pool_timeout=settings.connect_timeout_s,
-            **pool,
+            hide_parameters=True,  # in errors, which are logged
         )
         _prepare(self._engine.sync_engine, settings)
         self._writing = self._engine.execution_options(**{_WRITING: True})

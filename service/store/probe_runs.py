@@ -27,6 +27,7 @@ from service.store.probe_records import (
 from service.store.tables import ProbeRunRow, ProbeUnitRow
 from service.store.writer import Writer
 
+DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
 _UNITS_AT_ONCE = 500  # rows of one read while units are streamed
 _MAX_KEY_CHARS = 512
@@ -66,10 +67,12 @@ class ProbeRuns:
         return run
 
     async def list(
-        self, suite: str = "", states: Collection[RunState] = (), page_size: int = 50, page_token: str = ""
+        self, suite: str = "", states: Collection[RunState] = (), page_size: int = 0, page_token: str = ""
     ) -> ProbeRunPage:
         """Newest first; empty `suite` and `states` take all. No run is on two pages, whatever is added meanwhile."""
-        size = max(1, min(page_size, MAX_PAGE_SIZE))
+        if page_size < 0:
+            raise _invalid("page_size", "must be 0, for the default, or more")
+        size = min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
         query = select(_RUN).order_by(ProbeRunRow.id.desc()).limit(size + 1)
         if suite:
             query = query.where(ProbeRunRow.suite == suite)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -29,7 +30,7 @@ def execute(settings: StoreSettings, statement: str) -> None:
 
 
 def test_migrations_from_nothing_make_the_tables_that_the_program_uses(settings: StoreSettings) -> None:
-    """Each revision by itself, oldest first; then Alembic finds no difference."""
+    """Alembic compares tables, columns, types and constraints."""
     assert revisions(settings).current == ""
     migrate(settings)
     with migrating_engine(settings).connect() as connection:
@@ -63,20 +64,28 @@ async def test_replicas_that_start_together_migrate_once(settings: StoreSettings
 def test_processes_that_start_together_migrate_once(settings: StoreSettings) -> None:
     code = (
         "import sys\nfrom service.config import StoreSettings\nfrom service.store.schema import migrate\n"
-        "settings = StoreSettings.model_validate_json(sys.argv[1])\nsys.stdin.readline()\nmigrate(settings)\n"
+        "settings = StoreSettings.model_validate_json(sys.argv[1])\n"
+        "print('ready', file=sys.stderr, flush=True)\nsys.stdin.readline()\nmigrate(settings)\n"
     )
     command = [sys.executable, "-c", code, settings.model_dump_json()]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) for _ in range(3)
-    ]
-    for process in processes:
-        assert process.stdin
-        process.stdin.write(b"go\n")
-        process.stdin.flush()
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert (process.returncode, errors.decode()) == (0, "")
+    with contextlib.ExitStack() as started:
+        processes = [
+            started.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+            )
+            for _ in range(3)
+        ]
+        for process in processes:  # each is ready when it says so
+            assert process.stdin
+            assert process.stderr
+            assert process.stderr.readline() == b"ready\n"
+        for process in processes:
+            process.stdin.write(b"go\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+        for process in processes:
+            _, errors = process.communicate(timeout=120)
+            assert (process.returncode, errors.decode()) == (0, "")
     found = revisions(settings)
     assert found.current == found.newest
 

@@ -119,6 +119,24 @@ async def test_one_caller_leaving_does_not_hurt_the_others(store: Store) -> None
     assert await store.probe_runs.unit_keys(run.id) == {"stays"}
 
 
+async def test_a_write_that_reads_first_is_not_overtaken_by_another_replica(
+    store: Store, settings: StoreSettings
+) -> None:
+    """In SQLite a transaction that has read could not write any more once another has written."""
+    run, other = await kept(store, a_run()), await Store.open(settings)
+    overtaking: list[asyncio.Task[frozenset[str]]] = []
+
+    async def read_then_write(connection: AsyncConnection) -> None:
+        await connection.execute(text("SELECT id FROM probe_runs"))
+        overtaking.append(asyncio.create_task(other.probe_runs.record_units(run.id, [a_unit("b")])))
+        await asyncio.wait(overtaking, timeout=1.0)
+        await connection.execute(text("UPDATE leases SET holder = 'nobody'"))
+
+    await store._writer.write(read_then_write)
+    assert await overtaking[0] == {"b"}
+    await other.close()
+
+
 async def test_a_database_that_goes_away_is_told_and_comes_back(postgres_settings: StoreSettings, postgres) -> None:  # type: ignore[no-untyped-def]
     store = await Store.open(postgres_settings)
     run = await kept(store, a_run())
