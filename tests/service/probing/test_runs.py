@@ -14,6 +14,7 @@ from guards.errors import ConfigError
 from service.app import App
 from service.config import Settings
 from tests.service.probing.conftest import Probe, Probed
+from tests.service.probing.fake_worker import GATE_AT
 from tests.service.probing.suites import FAKE_UNITS as UNITS
 from tests.service.probing.suites import settings_for, write_suite
 from tests.service.rollout.versions import Versions
@@ -38,10 +39,12 @@ async def ended(probed: Probed, run: str) -> ProbeRun:
     return [now async for now in probed.client.watch_probe_run(run, timeout=SLOW_S)][-1]
 
 
-async def begun(probed: Probed, units: int = 3) -> str:
+async def begun(probed: Probed) -> str:
     """A run that is half done, and stays so until the gate is open."""
     run = await probed.client.start_probe_run("tiny")
-    await until(lambda: len(probed.units) >= units, within_s=SLOW_S)
+    async for now in probed.client.watch_probe_run(run.id, timeout=SLOW_S):
+        if now.units_done == GATE_AT:
+            break
     return run.id
 
 
@@ -156,7 +159,7 @@ async def test_what_changed_meanwhile_is_never_mixed(probed: Probe) -> None:
     assert last.state == PROBE_RUN_STATE_FAILED
     assert "reward_model" in last.error
     assert "start a new run" in last.error
-    assert len(service.units) == 3
+    assert len(service.units) == GATE_AT
 
 
 async def test_a_paused_run_keeps_what_is_done_and_goes_on(probed: Probe) -> None:
@@ -185,7 +188,7 @@ async def test_a_cancelled_run_ends_its_process_and_its_watchers(probed: Probe) 
         lasts = await asyncio.gather(*watchers)
         await until(lambda: service.app.probing.runner.process is None, within_s=SLOW_S)
     assert {last.state for last in lasts} == {PROBE_RUN_STATE_CANCELLED}
-    assert len(service.units) == 3
+    assert len(service.units) == GATE_AT
 
 
 async def test_live_requests_stop_the_process_and_let_it_go_on_after(probed: Probe, versions: Versions) -> None:
@@ -208,7 +211,7 @@ async def test_live_requests_stop_the_process_and_let_it_go_on_after(probed: Pro
 async def test_of_two_replicas_one_runs_and_the_other_takes_over(probed: Probe, versions: Versions) -> None:
     settings = settings_for(versions, probing={"schedules": [{"suite": "tiny", "every": "1h"}]})
     async with probed(settings) as one, probed(settings) as other:
-        await until(lambda: len(one.units) == 3, within_s=SLOW_S)
+        await until(lambda: len(one.units) == GATE_AT, within_s=SLOW_S)
         runners = [service.app.probing.runner for service in (one, other)]
         (at_work,) = [runner for runner in runners if runner.process]
         (run,) = (await other.client.list_probe_runs()).runs
