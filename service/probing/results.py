@@ -8,7 +8,7 @@ from typing import Any
 
 from guards.probes.base import ProbeKind
 from guards.probes.records import UnitOutcome
-from guards.probes.results import Result, results
+from guards.probes.results import Result, probe_of, results
 from guards.probes.statistics.estimate import Estimate
 
 FORMAT = 1
@@ -19,10 +19,21 @@ def results_to_json(outcomes: Sequence[UnitOutcome], skipped: Mapping[str, str])
     return {
         "format": FORMAT,
         "rows": [{**asdict(row), "kind": row.kind.value} for row in results(outcomes)],
-        "skipped": dict(skipped),
-        "unit_errors": {outcome.key: outcome.error for outcome in outcomes if outcome.error},
+        "skipped": {**_failed(outcomes), **skipped},
         "units_done": len(outcomes),
         "spent_s": round(sum(outcome.seconds for outcome in outcomes), 3),
+    }
+
+
+def _failed(outcomes: Sequence[UnitOutcome]) -> dict[str, str]:
+    """By probe, what is missing from its rows, or why it has none."""
+    errors: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if outcome.error:
+            errors.setdefault(probe_of(outcome.key), []).append(outcome.error)
+    return {
+        probe: f"{len(kinds)} units failed ({', '.join(sorted(set(kinds)))}); see the log"
+        for probe, kinds in errors.items()
     }
 
 

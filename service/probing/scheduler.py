@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOOKED_AT = 100  # latest runs of a suite, among which a schedule's last one is looked for
+_LOOKED_AT = 200  # latest runs of a suite, among which a schedule's last one is looked for
 _AFTER_A_FAULT = timedelta(minutes=5)
 
 

@@ -71,14 +71,23 @@ def _do(job: Job, earlier: list[UnitOutcome], out: BinaryIO) -> None:
         outcomes = list(earlier)
 
         def done(outcome: UnitOutcome) -> None:
-            outcomes.append(outcome)
-            _say(out, UnitDone(to_json(outcome)))
+            outcomes.append(_sayable(outcome))
+            _say(out, UnitDone(to_json(outcomes[-1])))
 
         # CPU time: it stands still while the process makes way for live requests.
         run(planned, targets, done, {unit.key for unit in earlier}, job.budget_s, time.process_time)
         _say(out, Finished(results_to_json(outcomes, _skipped(planned, outcomes))))
     finally:
         service.close()
+
+
+def _sayable(outcome: UnitOutcome) -> UnitOutcome:
+    """As it is, unless it measured what is no number: then it failed, and not the whole run."""
+    try:
+        encode(UnitDone(to_json(outcome)))
+    except ValueError:
+        return UnitOutcome(outcome.key, outcome.seconds, error="NotANumber")
+    return outcome
 
 
 def _skipped(planned: Plan, outcomes: list[UnitOutcome]) -> dict[str, str]:
