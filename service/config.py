@@ -345,7 +345,8 @@ def settings_to_json(settings: Settings) -> str:
     """For another process of ours. Secrets stay in their files."""
     document = settings.model_dump(mode="json")
     # In a document, a model's reading stands among its other keys.
-    document["models"] = [{**model, **model.pop("reading")} for model in document["models"]]
+    for model in document["models"]:
+        model.update(model.pop("reading"))
     return json.dumps(document)
 
 
