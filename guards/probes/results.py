@@ -6,6 +6,7 @@ attack.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,8 +35,8 @@ class Result:
     `low` and `high`: Wilson's 95% interval of `ratio`; without a trial `ratio` is None and the interval [0, 1].
     `skipped` counts tries by the reason why they are no trials; `errors` the probe's units that failed, whose trials
     are missing from its rows. `accuracy_trials` are the tries with a known outcome under the attack, also those that
-    were wrong before. `mean_value` is over trials, with Student's 95% interval. `corrected` is `ratio` without the
-    judge's own errors. `log_evidence`: the e-process, ln, against a true ratio of `tolerated` or less.
+    were wrong before. `mean_value` is over trials, with Student's 95% interval from two on. `corrected` is `ratio`
+    without the judge's own errors. `log_evidence`: the e-process, ln, against a true ratio of `tolerated` or less.
     """
 
     probe: str
@@ -157,7 +158,8 @@ def _result(one: Tried, errors: int, correct: Correct | None) -> Result:
     counted = [trial for trial in one.trials if not trial.skipped]
     successes = sum(trial.success for trial in counted)
     interval = wilson(successes, len(counted)) if counted else None
-    values = mean([trial.value for trial in counted if trial.value is not None])
+    values = [trial.value for trial in counted if trial.value is not None]
+    spread = mean(values)
     tolerated = TOLERATED[setting.kind]
     attacked = [trial.adversarial for trial in one.trials if trial.adversarial is not None]
     return Result(
@@ -180,9 +182,9 @@ def _result(one: Tried, errors: int, correct: Correct | None) -> Result:
         accuracy_trials=len(attacked),
         epsilon=_epsilon(setting),
         norm=_norm(setting),
-        mean_value=values.value if values else None,
-        mean_low=values.low if values else None,
-        mean_high=values.high if values else None,
+        mean_value=math.fsum(values) / len(values) if values else None,
+        mean_low=spread.low if spread else None,
+        mean_high=spread.high if spread else None,
         corrected=correct(setting, successes, len(counted)) if correct and counted else None,
     )
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from service.probing.job import Job, Message, decode, encode_job
 WORKER = (sys.executable, "-m", "service.probing.worker")
 
 _LINES_AT_ONCE = 50
+_AT_ONCE = 1 << 20  # bytes
 _LONGEST_LINE = 64 << 20  # bytes; a unit has a few kilobytes
 # Read by libraries as they load. RAYON: the tokenizers.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
@@ -61,13 +62,14 @@ class ProbeProcess:
             self._signal(signal.SIGCONT)
             self._going_since = time.monotonic()
 
-    async def messages(self, limit_s: float) -> AsyncIterator[Message]:
+    async def messages(self, limit_s: float) -> AsyncGenerator[Message, None]:
         """Until it ends well. `limit_s`: how long it may run without a word. Raises WorkerDied."""
         while line := await self._line(limit_s):
             try:
-                yield decode(line)
+                message = decode(line)
             except ValueError:
                 raise WorkerDied("it said what is no message") from None
+            yield message
         code = await self._process.wait()
         if code:
             raise WorkerDied(f"signal {-code}" if code < 0 else f"exit code {code}")
@@ -87,6 +89,7 @@ class ProbeProcess:
             raise WorkerDied("it said what is no message") from None
         finally:
             reading.cancel()
+            await asyncio.wait({reading})
 
     async def tell(self, job: Job, units: Sequence[Mapping[str, Any]]) -> None:
         """What to do, and what is done already; it hears nothing else."""
@@ -100,10 +103,22 @@ class ProbeProcess:
         self._process.stdin.close()
 
     async def end(self) -> None:
-        """At once: what it has finished is kept already."""
+        """At once: what it has finished is kept already. Who is cancelled meanwhile leaves no process behind either."""
         if self._process.returncode is None:
             self._signal(signal.SIGKILL)
+        gone = asyncio.create_task(self._gone())
+        try:
+            await asyncio.shield(gone)
+        except asyncio.CancelledError:
+            await asyncio.wait({gone})
+            raise
+
+    async def _gone(self) -> None:
+        """Waited for, and its pipe read to the end, which closes that."""
+        assert self._process.stdout is not None
         await self._process.wait()
+        while await self._process.stdout.read(_AT_ONCE):
+            pass
 
     def _signal(self, number: int) -> None:
         if self._process.returncode is None:

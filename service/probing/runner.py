@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -172,31 +173,34 @@ class Runner:
     async def _listen(self, store: Store, run: ProbeRun) -> None:
         """One process, from its job to its last word. Raises WorkerDied."""
         units = [unit async for unit in store.probe_runs.units(run.id)]
+        job = self._job(run, units)
         async with probe_process(self._command) as process:
+            # Told while it is listened to: it may have to say that it is dying.
+            telling = asyncio.create_task(process.tell(job, [_record(unit) for unit in units]))
             self._process = process
             self._preemption.attach(process)
             try:
-                # Told while it is listened to: it may have to say that it is dying.
-                telling = asyncio.create_task(process.tell(self._job(run, units), [_record(unit) for unit in units]))
-                try:
-                    async for message in process.messages(self._probing.unit_timeout_s):
-                        match message:
-                            case Planned():
-                                if not await self._begin(store, run, message):
-                                    return
-                            case UnitDone():
-                                await self._unit_done(store, run, message.unit)
-                            case Finished():
-                                await self._finish(store, run, message.results)
-                                return
-                            case Refused():
-                                await self._fail(store, run, RunError(message.kind, message.message))
-                                return
-                finally:
-                    telling.cancel()
+                await self._hear(store, run, process)
             finally:
                 self._preemption.detach()
                 self._process = None
+                telling.cancel()
+
+    async def _hear(self, store: Store, run: ProbeRun, process: ProbeProcess) -> None:
+        async with aclosing(process.messages(self._probing.unit_timeout_s)) as messages:
+            async for message in messages:
+                match message:
+                    case Planned():
+                        if not await self._begin(store, run, message):
+                            return
+                    case UnitDone():
+                        await self._unit_done(store, run, message.unit)
+                    case Finished():
+                        await self._finish(store, run, message.results)
+                        return
+                    case Refused():
+                        await self._fail(store, run, RunError(message.kind, message.message))
+                        return
         raise WorkerDied("it ended without a last word")
 
     def _job(self, run: ProbeRun, units: Sequence[ProbeUnit]) -> Job:

@@ -159,7 +159,7 @@ async def test_what_changed_meanwhile_is_never_mixed(probed: Probe) -> None:
     assert last.state == PROBE_RUN_STATE_FAILED
     assert "reward_model" in last.error
     assert "start a new run" in last.error
-    assert len(service.units) == GATE_AT
+    assert last.units_done == GATE_AT
 
 
 async def test_a_paused_run_keeps_what_is_done_and_goes_on(probed: Probe) -> None:
@@ -267,7 +267,7 @@ async def test_suites_are_listed_and_a_broken_one_is_told_of(probed: Probe, vers
     assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
 
 
-def test_a_schedule_of_what_does_not_exist_stops_the_start(versions: Versions) -> None:
+async def test_a_schedule_of_what_does_not_exist_stops_the_start(versions: Versions) -> None:
     for schedule, fault in (
         ({"suite": "nothing", "every": "1h"}, "no suite 'nothing'"),
         ({"suite": "tiny", "policy": "nothing", "every": "1h"}, "policy"),
@@ -277,7 +277,7 @@ def test_a_schedule_of_what_does_not_exist_stops_the_start(versions: Versions) -
             App(settings)
 
 
-def test_nothing_is_made_where_probes_are_not_used(versions: Versions) -> None:
+async def test_nothing_is_made_where_probes_are_not_used(versions: Versions) -> None:
     settings = settings_for(versions)
     App(settings)
     assert not (versions.root / "store.db").exists()
