@@ -16,6 +16,8 @@ from pydantic import BaseModel
 
 from guards.errors import ConfigError
 from guards.probes.base import Probe
+from guards.probes.gradient.embedding_attack import EmbeddingAttack, EmbeddingAttackConfig
+from guards.probes.gradient.word_flips import WordFlips, WordFlipsConfig
 from guards.probes.guard.disguise import Disguise, DisguiseConfig
 
 ENTRY_POINT_GROUP = "wardgate.probes"
@@ -32,6 +34,8 @@ class ProbeType:
 BUILT_IN: Mapping[str, ProbeType] = MappingProxyType(
     {
         "disguise": ProbeType(DisguiseConfig, Disguise),
+        "embedding_attack": ProbeType(EmbeddingAttackConfig, EmbeddingAttack),
+        "hotflip": ProbeType(WordFlipsConfig, WordFlips),
     }
 )
 

@@ -19,6 +19,7 @@ from guards.errors import ModelError
 from guards.normalize import NormalizedText
 from guards.rewards.manifest import Kind, WindowSpec
 from guards.rewards.runtimes.base import IntArray, TokenBatch
+from guards.rewards.whole_words import whole_words
 from guards.types import Coverage
 from guards.windows import windows
 
@@ -46,6 +47,19 @@ class EncodedText:
     kind: Kind
     sequences: tuple[EncodedSequence, ...]
     coverage: Coverage
+
+
+@dataclass(frozen=True, slots=True)
+class TracedWindow:
+    """The first window of a judged text with the way back to the text, for what looks at single tokens.
+
+    The text's own tokens begin at position `first`; `offsets` has for each its code points [start, end) of the
+    normalized text.
+    """
+
+    sequence: EncodedSequence
+    first: int
+    offsets: tuple[tuple[int, int], ...]
 
 
 class TextEncoder:
@@ -77,6 +91,16 @@ class TextEncoder:
             return self._windowed("prompt", item.prompt, (self._cls,), (), max_windows)
         head = (self._cls, *self._tail(item.prompt), self._sep)
         return self._windowed("exchange", item.response, (), head, max_windows)
+
+    def trace(self, item: ScoreInput) -> TracedWindow:
+        encoded = self.encode(item, 1)
+        judged = item.prompt if item.response is None else item.response
+        own = encoded.coverage.tokens_scored
+        sequence = encoded.sequences[0]
+        return TracedWindow(sequence, len(sequence) - own - 1, tuple(self._tokens(judged.text).offsets[:own]))
+
+    def whole_words(self) -> dict[str, int]:
+        return whole_words(self._tokenizer)
 
     def _tail(self, prompt: NormalizedText) -> list[int]:
         ids = self._tokens(prompt.text).ids
