@@ -17,6 +17,8 @@ from pydantic import BaseModel
 from guards.errors import ConfigError
 from guards.probes.base import Probe
 from guards.probes.guard.disguise import Disguise, DisguiseConfig
+from guards.probes.labelled.probe import LabelledTexts, LabelledTextsConfig
+from guards.probes.words.probe import WordAttack, WordScrambleConfig, WordSubstitutionConfig
 
 ENTRY_POINT_GROUP = "wardgate.probes"
 
@@ -32,6 +34,9 @@ class ProbeType:
 BUILT_IN: Mapping[str, ProbeType] = MappingProxyType(
     {
         "disguise": ProbeType(DisguiseConfig, Disguise),
+        "labelled_texts": ProbeType(LabelledTextsConfig, LabelledTexts),
+        "word_scramble": ProbeType(WordScrambleConfig, WordAttack),
+        "word_substitution": ProbeType(WordSubstitutionConfig, WordAttack),
     }
 )
 

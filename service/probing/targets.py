@@ -21,6 +21,7 @@ from guards.errors import UnknownName
 from guards.normalize import NORMALIZER_VERSION, normalize
 from guards.policy import Policy
 from guards.probes.targets import Exchange, Judged, Targets, Text
+from guards.probes.words.vectors import WordVectors
 from guards.rewards.guard import RewardGuard
 from guards.types import Candidate, HeadScore, Message, Stage, TextPart, part_text
 from service.app import App, build_backend
@@ -28,6 +29,7 @@ from service.backends.base import Backend, SamplingParameters
 from service.config import NoBackend, Settings, TransformersSettings
 from service.exchange import CheckCall, CheckResult, Verdict
 from service.models import ModelCache
+from service.probing.classifiers import classifier_opener
 
 T = TypeVar("T")
 
@@ -60,7 +62,8 @@ class ProbedService:
         settings = self._settings
         model = None if isinstance(settings.backend, NoBackend) else _Model(self)
         encoder = _Encoder(ModelCache(settings.model_cache).path(settings.scoring.encoder))
-        return Targets(self.guard, self.scores, model, encoder, None, self.digests())
+        classifiers = classifier_opener(settings, self.scores)
+        return Targets(self.guard, self.scores, model, encoder, None, classifiers, self.digests())
 
     def digests(self) -> dict[str, str]:
         found = {
@@ -204,14 +207,23 @@ class _Encoder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._loaded: Any = None
+        self._words: WordVectors | None = None
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = self._sentences().vectors(texts)
+        return vectors
+
+    def word_vectors(self) -> WordVectors:
+        if self._words is None:
+            self._words = self._sentences().words()
+        return self._words
+
+    def _sentences(self) -> Any:
         from guards.probes.sentence_vectors import SentenceVectors  # heavy: brings torch
 
         if self._loaded is None:
             self._loaded = SentenceVectors(self._folder)
-        vectors: NDArray[np.float32] = self._loaded.vectors(texts)
-        return vectors
+        return self._loaded
 
 
 async def _open(settings: Settings) -> App:
