@@ -11,6 +11,7 @@ from guards.errors import UnknownName
 from guards.probes.targets import ScoresTarget, Text
 
 PASSES, WITHHELD = "passes", "withheld"
+_TIE = 1e-5  # a risk of just the threshold withholds
 
 
 class HeadClassifier:
@@ -25,7 +26,7 @@ class HeadClassifier:
             raise UnknownName("head", head, tuple(scores.heads))
         self._scores = scores
         self._head = head
-        self._shift = _logit(scores.thresholds.get(head, 0.5))
+        self._shift = _logit(scores.thresholds.get(head, 0.5)) - _TIE
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         asked = [self._text(text) for text in texts]
