@@ -25,7 +25,18 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 _SEED = 7
 
 
-def stand_in_for_flair() -> None:
+def imported_textattack(stop_words: Sequence[str]) -> Any:
+    """Both stand-ins must be there before it: it asks for stop words while it is imported."""
+    _stand_in_for_flair()
+    import nltk
+
+    nltk.corpus.stopwords = types.SimpleNamespace(words=lambda language: stop_words)
+    import textattack
+
+    return textattack
+
+
+def _stand_in_for_flair() -> None:
     flair: Any = types.ModuleType("flair")
     flair.data = types.ModuleType("flair.data")
     flair.models = types.ModuleType("flair.models")
@@ -52,12 +63,8 @@ class Asked:
 
 
 def main(folder: Path, chosen: Path, out: Path) -> None:
-    stand_in_for_flair()
-    import nltk
-    import textattack
-
     given = json.loads(chosen.read_text(encoding="utf-8"))
-    nltk.corpus.stopwords = types.SimpleNamespace(words=lambda language: given["stop_words"])
+    textattack = imported_textattack(given["stop_words"])
     torch.set_num_threads(1)
     random.seed(_SEED)
     np.random.seed(_SEED)

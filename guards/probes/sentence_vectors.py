@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,8 +40,8 @@ class SentenceVectors:
         """The input vectors of every whole word of three or more plain letters."""
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=False)
         named = {word: at for word, at in vocabulary.items() if len(word) > 2 and word.isascii() and word.isalpha()}
-        matrix = self._encoder.get_input_embeddings().weight.numpy()
-        return WordVectors(tuple(named), matrix[list(named.values())])
+        vectors: Any = self._encoder.get_input_embeddings()  # transformers leaves it untyped
+        return WordVectors(tuple(named), vectors.weight.numpy()[list(named.values())])
 
     def _some(self, texts: Sequence[str]) -> NDArray[np.float32]:
         encoded = self._tokenizer.encode_batch(list(texts))

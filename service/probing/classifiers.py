@@ -12,7 +12,7 @@ from service.models import ModelCache
 
 
 def classifier_opener(settings: Settings, scores: ScoresTarget) -> Callable[[str], ClassifierTarget]:
-    """Each is loaded once, on the CPU, with its first use. Of a model and a head of one name the model is taken."""
+    """Each is loaded once, with its first use. Of a model and a head of one name the model is taken."""
     opened: dict[str, ClassifierTarget] = {}
     readings = {model.name: model for model in settings.models if model.reading.kind == "classifier"}
 
@@ -20,7 +20,8 @@ def classifier_opener(settings: Settings, scores: ScoresTarget) -> Callable[[str
         if model := readings.get(name):
             from guards.rewards.checkpoints.label_probabilities import LabelProbabilities  # heavy: brings torch
 
-            return LabelProbabilities(model.reading, ModelCache(settings.model_cache).path(model.source))
+            folder = ModelCache(settings.model_cache).path(model.source)
+            return LabelProbabilities(model.reading, folder, model.device, model.dtype)
         if name not in scores.heads:
             raise UnknownName("classifier", name, (*readings, *scores.heads))
         return HeadClassifier(scores, name)

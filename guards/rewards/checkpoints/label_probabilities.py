@@ -27,7 +27,7 @@ class LabelProbabilities:
     """The weights that `open_classifier` reads as risk, on torch; imports it. A text of several windows has the mean of
     theirs."""
 
-    def __init__(self, spec: CheckpointSpec, folder: Path) -> None:
+    def __init__(self, spec: CheckpointSpec, folder: Path, device: str = "cpu", dtype: str = "") -> None:
         """Raises ModelError naming the file or setting and the mend."""
         if spec.kind != "classifier":
             raise ModelError(f"{folder} is no classifier but a {spec.kind} model; it has no labels")
@@ -39,7 +39,8 @@ class LabelProbabilities:
         readout = (SoftmaxRisk if spec.activation == "softmax" else SigmoidRisk)(each, len(each))
         self._spec = spec
         self._encoder = CheckpointEncoder(spec, files)
-        self._runtime = CheckpointTorchRuntime(load_sequence_network(folder, readout, None), self.labels)
+        network = load_sequence_network(folder, readout, None)
+        self._runtime = CheckpointTorchRuntime(network, self.labels, device, dtype)
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """[n, labels]. With softmax rows add up to 1."""
