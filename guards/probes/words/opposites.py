@@ -39,17 +39,25 @@ _SIDES = tuple(
     (frozenset(one.split()), frozenset(other.split()))
     for one, other in ((_PRAISE, _BLAME), (_DANGER, _SAFETY), (_MUCH, _LITTLE), (_MAKE, _UNMAKE), (_MALE, _FEMALE))
 )
+_ENDINGS = ("er", "r", "est", "st", "ly", "s")
 _NEGATING = ("un", "in", "im", "ir", "dis", "non", "mis", "anti")
 
 
 def opposed(one: str, other: str) -> bool:
-    """Whether two lower-case words stand on two sides of a pole, or differ in a negating prefix or in -ful or -less."""
+    """Whether two lower-case words, or their stems, stand on two sides of a pole, or differ in a negating prefix or in
+    -ful or -less."""
+    ones, others = _forms(one), _forms(other)
     for left, right in _SIDES:
-        if (one in left and other in right) or (one in right and other in left):
+        if (ones & left and others & right) or (ones & right and others & left):
             return True
     short, long = sorted((one, other), key=len)
-    if any(long == prefix + short for prefix in _NEGATING):
-        return True
-    return short.removesuffix("ful") == long.removesuffix("less") or short.removesuffix("less") == long.removesuffix(
-        "ful"
+    return (
+        any(long == prefix + short for prefix in _NEGATING)
+        or short.removesuffix("ful") == long.removesuffix("less")
+        or short.removesuffix("less") == long.removesuffix("ful")
     )
+
+
+def _forms(word: str) -> frozenset[str]:
+    """The word, and what is left of it without an ending."""
+    return frozenset({word, *(word.removesuffix(ending) for ending in _ENDINGS)})

@@ -55,7 +55,14 @@ def test_only_texts_near_the_original_are_asked() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("good", "bad"), ("unsafe", "safe"), ("legal", "illegal"), ("useful", "useless"), ("use", "useless")],
+    [
+        ("good", "bad"),
+        ("unsafe", "safe"),
+        ("legal", "illegal"),
+        ("useful", "useless"),
+        ("use", "useless"),
+        ("richer", "poorer"),
+    ],
 )
 def test_opposites_are_told(one: str, other: str) -> None:
     assert opposed(one, other)
