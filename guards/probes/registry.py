@@ -19,6 +19,8 @@ from guards.probes.base import Probe
 from guards.probes.gradient.embedding_attack import EmbeddingAttack, EmbeddingAttackConfig
 from guards.probes.gradient.word_flips import WordFlips, WordFlipsConfig
 from guards.probes.guard.disguise import Disguise, DisguiseConfig
+from guards.probes.labelled.probe import LabelledTexts, LabelledTextsConfig
+from guards.probes.words.probe import WordAttack, WordScrambleConfig, WordSubstitutionConfig
 
 ENTRY_POINT_GROUP = "wardgate.probes"
 
@@ -36,6 +38,9 @@ BUILT_IN: Mapping[str, ProbeType] = MappingProxyType(
         "disguise": ProbeType(DisguiseConfig, Disguise),
         "embedding_attack": ProbeType(EmbeddingAttackConfig, EmbeddingAttack),
         "hotflip": ProbeType(WordFlipsConfig, WordFlips),
+        "labelled_texts": ProbeType(LabelledTextsConfig, LabelledTexts),
+        "word_scramble": ProbeType(WordScrambleConfig, WordAttack),
+        "word_substitution": ProbeType(WordSubstitutionConfig, WordAttack),
     }
 )
 

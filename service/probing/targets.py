@@ -18,21 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guards.base import ScoreInput
-from guards.errors import ConfigError, UnknownName
+from guards.errors import UnknownName
 from guards.normalize import NORMALIZER_VERSION, normalize
 from guards.policy import Policy
-from guards.probes.gradient.classifier import DifferentiableClassifier
-from guards.probes.gradient.decision_point import turning_reward
 from guards.probes.targets import Exchange, Judged, Targets, Text
-from guards.rewards.checkpoints.model import open_checkpoint
+from guards.probes.words.vectors import WordVectors
 from guards.rewards.guard import RewardGuard
-from guards.rewards.manifest import Calibration
 from guards.types import Candidate, HeadScore, Message, Stage, TextPart, part_text
 from service.app import App, build_backend
 from service.backends.base import Backend, SamplingParameters
 from service.config import NoBackend, Settings, TransformersSettings
 from service.exchange import CheckCall, CheckResult, Verdict
 from service.models import ModelCache
+from service.probing.classifiers import classifier_opener
+from service.probing.gradients import GradientOpener
 
 T = TypeVar("T")
 
@@ -69,8 +68,19 @@ class ProbedService:
         settings = self._settings
         model = None if isinstance(settings.backend, NoBackend) else _Model(self)
         encoder = _Encoder(ModelCache(settings.model_cache).path(settings.scoring.encoder))
-        gradients = _Gradients(self) if find_spec("torch") else None
-        return Targets(self.guard, self.scores, model, encoder, gradients, self.digests())
+        gradients = None
+        if find_spec("torch"):
+            artefact = self._app.rollout.standing.active.artefact
+            gradients = GradientOpener(settings, artefact, self._policy, tuple(self.scores.heads))
+        return Targets(
+            guard=self.guard,
+            scores=self.scores,
+            model=model,
+            encoder=encoder,
+            gradients=gradients,
+            classifiers=classifier_opener(settings, self.scores),
+            digests=self.digests(),
+        )
 
     def digests(self) -> dict[str, str]:
         found = {
@@ -214,84 +224,23 @@ class _Encoder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._loaded: Any = None
+        self._words: WordVectors | None = None
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = self._sentences().vectors(texts)
+        return vectors
+
+    def word_vectors(self) -> WordVectors:
+        if self._words is None:
+            self._words = self._sentences().words()
+        return self._words
+
+    def _sentences(self) -> Any:
         from guards.probes.sentence_vectors import SentenceVectors  # heavy: brings torch
 
         if self._loaded is None:
             self._loaded = SentenceVectors(self._folder)
-        vectors: NDArray[np.float32] = self._loaded.vectors(texts)
-        return vectors
-
-
-class _Gradients:
-    """Classifiers by the name of a head, decided at the policy's threshold; as "HEAD@0.5" at that risk; as
-    "NAME:labels" all labels of a model in `models:`. Each is loaded once."""
-
-    def __init__(self, service: ProbedService) -> None:
-        self._service = service
-        self._opened: dict[str, DifferentiableClassifier] = {}
-
-    def __call__(self, name: str) -> DifferentiableClassifier:
-        """Raises UnknownName, or ConfigError when the policy in force withholds nothing by that head."""
-        if name not in self._opened:
-            self._opened[name] = self._open(name)
-        return self._opened[name]
-
-    def _open(self, name: str) -> DifferentiableClassifier:
-        import torch  # heavy
-
-        from guards.probes.gradient import checkpoint, reward_head
-
-        torch.set_num_threads(1)  # one number for the whole process, which is the probes' own
-        settings = self._service.settings
-        cache = ModelCache(settings.model_cache)
-        artefact = self._service.app.rollout.standing.active.artefact
-        specs = {spec.name: spec for spec in artefact.manifest.heads}
-        head, _, threshold = name.partition("@")
-        if head in specs:
-            turn = self._turn(head, threshold, artefact.digest, specs[head].calibration)
-            return reward_head.open_reward_head(artefact.folder, cache.path(settings.scoring.encoder), head, turn)
-        for model in settings.models:
-            folder = cache.path(model.source)
-            opened = open_checkpoint(model.name, model.reading, folder)
-            if name == f"{model.name}:labels":
-                return checkpoint.open_checkpoint_labels(opened, folder)
-            if head in opened.readout.heads:
-                turn = self._turn(head, threshold, opened.digest, model.reading.calibrated())
-                return checkpoint.open_checkpoint_head(opened, head, turn)
-        labels = [f"{model.name}:labels" for model in settings.models if model.reading.kind == "classifier"]
-        raise UnknownName("head", name, (*self._service.scores.heads, *labels))
-
-    def _turn(self, head: str, threshold: str, digest: str, own: Calibration) -> float:
-        """The reward up to which the policy withholds a text by this head; the strictest guard counts."""
-        if threshold:
-            return turning_reward(head, own.risk, _risk(head, threshold))
-        policy = self._service.policy
-        turns = []
-        for member in (*policy.request, *policy.response):
-            if not isinstance(member.guard, RewardGuard) or member.guard.head != head:
-                continue
-            calibration = member.guard.calibration_for(digest)
-            rungs = [rung.threshold for rung in member.guard.rungs(calibration) if rung.action.withholds]
-            if rungs:
-                mapped = calibration.risk_map if calibration else None
-                turns.append(turning_reward(head, (mapped or own).risk, min(rungs)))
-        if not turns:
-            raise ConfigError(
-                f"policy '{policy.name}' withholds nothing by head '{head}'; name a risk, as in '{head}@0.5'"
-            )
-        return max(turns)
-
-
-def _risk(head: str, written: str) -> float:
-    try:
-        risk = float(written)
-    except ValueError:
-        risk = -1.0
-    if not 0 < risk <= 1:
-        raise ConfigError(f"the threshold of '{head}@...' is no risk over 0 and up to 1")
-    return risk
+        return self._loaded
 
 
 async def _open(settings: Settings) -> App:
