@@ -55,7 +55,7 @@ _NOTHING_MADE = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.words", description=__doc__)
     parser.add_argument("--least", type=int, default=4, help="rows that a word must stand in")
-    parser.add_argument("--most", type=int, default=9000, help="words")
+    parser.add_argument("--most", type=int, default=12000, help="words")
     options = parser.parse_args()
     kept = [
         word

@@ -16,16 +16,19 @@ import binascii
 import html
 import re
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from guards.normalize import normalize
 from guards.readings.reading import Kind, Undone, one_edit
 from guards.readings.words import WORD, known
+from guards.scripts import dominant_script
 
 _FEW_BYTES = 12  # below, chance is no small thing: only words are taken
+_FEW_FOREIGN = 6  # letters of one other script, which bytes at random are not
 _LONGEST = 100_000  # characters of one passage
 
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{4,})*={0,2}(?![A-Za-z0-9+/=_-])")
+_PLAIN_WORD = re.compile(r"[A-Z]?[a-z]{,24}|[A-Z]{,24}")  # some of which decode to something
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}(?:, ?|[ :\n])?){5,}(?![0-9A-Za-z])")
 _HEX_PAIR = re.compile(r"(?:0x|\\x)?([0-9A-Fa-f]{2})[, :\n]*")
 _BINARY = re.compile(r"(?<![0-9A-Za-z])(?:[01]{8}[ ,\n]?){4,}(?![0-9A-Za-z])")
@@ -51,7 +54,7 @@ def undo_encodings(text: str) -> Iterator[Undone]:
 def _base64(text: str) -> Iterator[Undone]:
     for match in _BASE64.finditer(text):
         code = "".join(match[0].split()).rstrip("=").translate(_STANDARD)
-        if len(code) > _LONGEST or len(code) % 4 == 1:
+        if len(code) > _LONGEST or len(code) % 4 == 1 or _PLAIN_WORD.fullmatch(code):
             continue
         yield from _decoded("base64", match, lambda code=code: base64.b64decode(code + "=" * (-len(code) % 4)))  # type: ignore[misc]
 
@@ -99,8 +102,9 @@ def _says_words(text: str) -> bool:
     """English by its words, or letters of another script; not the braces and quotes of encoded data."""
     if any(char in text for char in '{}<>"=;') and sum(char in '{}<>":;=/\\' for char in text) > 0.04 * len(text):
         return False
-    if sum(char.isalpha() and not char.isascii() for char in text) >= 0.3 * len(text):
-        return True
+    foreign = "".join(char for char in text if char.isalpha() and not char.isascii())
+    if len(foreign) >= 0.3 * len(text):
+        return len(foreign) >= _FEW_FOREIGN and all(dominant_script(char) == dominant_script(text) for char in foreign)
     words = WORD.findall(text)
     letters = sum(map(len, words))
     spelled = sum(len(word) for word in words if known(word))
@@ -139,15 +143,16 @@ def _escapes(text: str) -> Iterator[Undone]:
     if "\\u" not in text:
         return
     matches = list(_ESCAPE.finditer(text))
-    decoded = ["".join(_character(code) for code in _ESCAPED.findall(match[0])) for match in matches]
+    decoded = [_characters(_ESCAPED.findall(match[0])) for match in matches]
     letters = sum(_is_ascii_letter(char) for said in decoded for char in said)
     for match, said in zip(matches, decoded, strict=True):
         yield one_edit("escapes", match.start(), match.end(), normalize(said).text, letters >= _EVIDENT_LETTERS)
 
 
-def _character(code: str) -> str:
-    number = int(code, 16)
-    return chr(number) if number < 0x110000 else ""
+def _characters(codes: Sequence[str]) -> str:
+    """Two surrogates are one character."""
+    chars = "".join(chr(int(code, 16)) for code in codes if int(code, 16) < 0x110000)
+    return chars.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _is_ascii_letter(char: str) -> bool:

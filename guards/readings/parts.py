@@ -42,13 +42,23 @@ def _joined(parts: list[re.Match[str]]) -> Iterator[Undone]:
         return
     edits = []
     at = parts[0].start()
+    before = ""
     for part in parts:
         start, end = next(part.span(name) for name in "abcde" if part[name] is not None)
-        edits.append(Edit(at, start, ""))
-        at = end
+        content = part.string[start:end]
+        edits.append(Edit(at, start, _between(before, content)))
+        at, before = end, content
     edits.append(Edit(at, parts[-1].end(), ""))
     contents = [next(part[name] for name in "abcde" if part[name] is not None) for part in parts]
     yield Undone("parts", parts[0].start(), parts[-1].end(), tuple(edits), _cut_words(contents) >= _LEAST_CUT_WORDS)
+
+
+def _between(left: str, right: str) -> str:
+    """Nothing where a word goes on, else a space."""
+    ending, opening = re.search(r"[A-Za-z']+\Z", left), re.match(r"[A-Za-z']+", right)
+    if not ending or not opening or known(ending[0] + opening[0]):
+        return ""
+    return " " if known(ending[0]) and known(opening[0]) else ""
 
 
 def _cut_words(contents: list[str]) -> int:

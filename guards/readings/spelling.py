@@ -28,7 +28,7 @@ _LONE_SIGN = re.compile(r"(?<![^\s])[4@](?![^\s])")
 _SIGN = re.compile(r"[0-9@$!|+€£¢]")
 _MOST_FORMS = 16  # spellings of one word that are tried
 _FEWEST_SIGNED = 2  # words with signs, of three letters or more
-_EVIDENT_SIGNED = 3
+_EVIDENT_SIGNED = 4
 
 _MARKED = re.compile(r"[A-Za-z]+(?:[.;?:!,*_~^|-]+[A-Za-z]+)+")
 _STRAY = re.compile(r"(?:(?<=\s)|\A)[.;?:!,]{1,3} +(?=\S)")
@@ -40,6 +40,7 @@ _FEWEST_IN_RUN = 3  # words that a run is split into
 
 _FEWEST_SLIPS = 2
 _SHARE_OF_SLIPS = 0.12  # of the words of four letters or more
+_SHARE_OF_MISSES = 0.25  # of them, neither words nor slips, in English
 _MOST_SLIPS = 200  # words looked up in one text
 _LONG_WORD = re.compile(r"(?<![\w'.@/-])[A-Za-z]{4,20}(?![\w'@/]|-\w)")
 
@@ -89,7 +90,10 @@ def undo_marks(text: str) -> Iterator[Undone]:
 
 
 def _is_marked(token: str, word: str) -> bool:
-    return known(word) and not all(known(part) and len(part) > 1 for part in re.split(r"[^A-Za-z]+", token))
+    """Other than "U.S.A." and "well-known"."""
+    parts = re.split(r"[^A-Za-z]+", token)
+    abbreviation = all(len(part) == 1 for part in parts)
+    return known(word) and not abbreviation and not all(known(part) and len(part) > 1 for part in parts)
 
 
 def undo_runs(text: str) -> Iterator[Undone]:
@@ -110,7 +114,8 @@ def undo_slips(text: str) -> Iterator[Undone]:
         return
     corrected = [(match, _corrected(match[0].lower())) for match in unknown[:_MOST_SLIPS]]
     found = [(match, word) for match, word in corrected if word]
-    if len(found) < _FEWEST_SLIPS:
+    misses = len(corrected) - len(found)
+    if len(found) < _FEWEST_SLIPS or misses > _SHARE_OF_MISSES * len(words):  # another language
         return
     for match, word in found:
         yield _rewritten("typos", match, word, evident=False)
