@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from guards.readings.reading import Kind, Undone, one_edit
 from guards.readings.words import WORD, known, surprise
 
-_LEAST_GAIN = 24.0  # nats in all: three or four common words
+_LEAST_GAIN = 30.0  # nats in all: three common words or more
 _LEAST_WORDS = 2  # that became words of the list, of three or more letters
 _NEITHER = -2.0  # a name, or another language
+_NEAR = 13  # characters
+_AFTER_BRACKET = re.compile(r"(?<=[\[(\"`])[^\[\]()\"`\n]{1,12}\Z")
+_BEFORE_BRACKET = re.compile(r"[^\[\]()\"`\n]{1,12}(?=[\])\"`])")
 _MOST_WORDS = 20_000  # of a text that are looked at
 
 
@@ -53,7 +56,15 @@ def _undo(kind: Kind, text: str, cipher: Callable[[str], str], leading: str, tra
         start -= 1
     while end < len(text) and text[end] in trailing:
         end += 1
+    start, end = _to_the_brackets(text, start, end)
     yield one_edit(kind, start, end, cipher(text[start:end]), evident=True)
+
+
+def _to_the_brackets(text: str, start: int, end: int) -> tuple[int, int]:
+    """A word at either end that is one in both forms, as "a", where brackets say that it belongs to it."""
+    before = _AFTER_BRACKET.search(text, max(0, start - _NEAR), start)
+    after = _BEFORE_BRACKET.match(text, end)
+    return (before.start() if before else start), (after.end() if after else end)
 
 
 def _words(text: str) -> list[re.Match[str]]:
@@ -61,7 +72,7 @@ def _words(text: str) -> list[re.Match[str]]:
 
 
 def _mostly_known(words: Sequence[re.Match[str]]) -> bool:
-    """A cheap test first: no stretch of four words without one of the list, as ordinary English has none."""
+    """A cheap test first: no three words on end without one of the list."""
     unknown = 0
     for word in words:
         unknown = 0 if known(word[0]) and len(word[0]) > 2 else unknown + 1

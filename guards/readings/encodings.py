@@ -29,15 +29,15 @@ _LONGEST = 100_000  # characters of one passage
 
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{4,})*={0,2}(?![A-Za-z0-9+/=_-])")
 _PLAIN_WORD = re.compile(r"[A-Z]?[a-z]{,24}|[A-Z]{,24}")  # some of which decode to something
-_HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}(?:, ?|[ :\n])?){5,}(?![0-9A-Za-z])")
-_HEX_PAIR = re.compile(r"(?:0x|\\x)?([0-9A-Fa-f]{2})[, :\n]*")
+_HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x)?[0-9A-Fa-f]{2}(?:, ?|[ :\n])?){5,}(?![0-9A-Za-z])")
+_HEX_PAIR = re.compile(r"(?:0x)?([0-9A-Fa-f]{2})[, :\n]*")
 _BINARY = re.compile(r"(?<![0-9A-Za-z])(?:[01]{8}[ ,\n]?){4,}(?![0-9A-Za-z])")
 _PERCENT = re.compile(r"[^\s%\[\]<>\"]*(?:%[0-9A-Fa-f]{2}[^\s%\[\]<>\"]*){2,}")
 _PERCENT_LETTER = re.compile(r"%(?:[46][1-9A-Fa-f]|[57][0-9Aa])")  # of ASCII, which never needs it
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,24});")
 _NUMBERED = re.compile(r"&#")
-_ESCAPE = re.compile(r"(?:\\u[0-9A-Fa-f]{4}|\\u\{[0-9A-Fa-f]{1,6}\})+")
-_ESCAPED = re.compile(r"\\u\{?([0-9A-Fa-f]{1,6})\}?")
+_ESCAPE = re.compile(r"(?:\\u[0-9A-Fa-f]{4}|\\u\{[0-9A-Fa-f]{1,6}\}|\\x[0-9A-Fa-f]{2})+")
+_ESCAPED = re.compile(r"\\u([0-9A-Fa-f]{4})|\\u\{([0-9A-Fa-f]{1,6})\}|\\x([0-9A-Fa-f]{2})")
 _EVIDENT_LETTERS = 4
 
 
@@ -140,10 +140,10 @@ def _references(text: str) -> Iterator[Undone]:
 
 
 def _escapes(text: str) -> Iterator[Undone]:
-    if "\\u" not in text:
+    if "\\u" not in text and "\\x" not in text:
         return
     matches = list(_ESCAPE.finditer(text))
-    decoded = [_characters(_ESCAPED.findall(match[0])) for match in matches]
+    decoded = [_characters(["".join(one) for one in _ESCAPED.findall(match[0])]) for match in matches]
     letters = sum(_is_ascii_letter(char) for said in decoded for char in said)
     for match, said in zip(matches, decoded, strict=True):
         yield one_edit("escapes", match.start(), match.end(), normalize(said).text, letters >= _EVIDENT_LETTERS)

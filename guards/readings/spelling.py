@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from guards.edits import Edit
 from guards.readings.reading import Kind, Undone
-from guards.readings.words import known, ranks, split, surprise
+from guards.readings.words import LONGEST_RUN, known, ranks, split, surprise
 
 _SIGNS = {
     **{"4": "a", "@": "a", "8": "b", "3": "e", "9": "g", "6": "g", "1": "il", "!": "i", "|": "l", "0": "o"},
@@ -30,18 +30,20 @@ _MOST_FORMS = 16  # spellings of one word that are tried
 _FEWEST_SIGNED = 2  # words with signs, of three letters or more
 _EVIDENT_SIGNED = 4
 
-_MARKED = re.compile(r"[A-Za-z]+(?:[.;?:!,*_~^|-]+[A-Za-z]+)+")
+_MARKED = re.compile(r"(?<![A-Za-z])[A-Za-z]{1,20}(?:[.;?:!,*_~^|-]{1,3}[A-Za-z]{1,20})+")
 _STRAY = re.compile(r"(?:(?<=\s)|\A)[.;?:!,]{1,3} +(?=\S)")
 _FEWEST_MARKED = 2
 _EVIDENT_MARKED = 3
 
 _RUN = re.compile(r"[A-Za-z]{9,}")
+_NATS_A_LETTER = 2.2  # common words have less, letters that happen to be words ("Bag a i man a") more
 _FEWEST_IN_RUN = 3  # words that a run is split into
 
 _FEWEST_SLIPS = 2
 _SHARE_OF_SLIPS = 0.12  # of the words of four letters or more
 _SHARE_OF_MISSES = 0.25  # of them, neither words nor slips, in English
 _MOST_SLIPS = 200  # words looked up in one text
+_FOREIGN = re.compile(r"(?![A-Za-z])[^\W\d_]")
 _LONG_WORD = re.compile(r"(?<![\w'.@/-])[A-Za-z]{4,20}(?![\w'@/]|-\w)")
 
 
@@ -62,7 +64,7 @@ def undo_signs(text: str) -> Iterator[Undone]:
 def _spelled(token: str) -> str:
     """The likeliest word that the signs spell; empty when none does, or when marks end it and it is one without."""
     bare = token.rstrip("!")
-    if not _SIGN.search(bare) or (token[:-1].isdigit() and len(token) > 4):
+    if not _SIGN.search(bare) or (token.isdigit() and len(token) > 4):
         return ""
     forms = [token] if token == bare else [bare, token]
     found = []
@@ -99,23 +101,27 @@ def _is_marked(token: str, word: str) -> bool:
 def undo_runs(text: str) -> Iterator[Undone]:
     """ "howtobreakintoahouse": letters of no word that are several words of the list and nothing else."""
     for match in _RUN.finditer(text):
-        if known(match[0]):
+        if known(match[0]) or len(match[0]) > LONGEST_RUN:
             continue
         words = split(match[0])
-        if len(words) >= _FEWEST_IN_RUN and sum(len(word) for word in words if known(word)) >= 0.8 * len(match[0]):
+        spelled = sum(len(word) for word in words if known(word))
+        likely = sum(map(surprise, words)) <= _NATS_A_LETTER * len(match[0])
+        if len(words) >= _FEWEST_IN_RUN and spelled >= 0.8 * len(match[0]) and likely:
             yield _rewritten("run_together", match, " ".join(words), evident=False)
 
 
 def undo_slips(text: str) -> Iterator[Undone]:
     """Words of no list that are one slip away from a word, where there are several."""
     words = list(_LONG_WORD.finditer(text))
+    if len(_FOREIGN.findall(text)) > 0.1 * len(words):  # another language
+        return
     unknown = [match for match in words if not known(match[0]) and _may_be_a_slip(match)]
     if len(unknown) < _FEWEST_SLIPS or len(unknown) < _SHARE_OF_SLIPS * len(words):
         return
     corrected = [(match, _corrected(match[0].lower())) for match in unknown[:_MOST_SLIPS]]
     found = [(match, word) for match, word in corrected if word]
     misses = len(corrected) - len(found)
-    if len(found) < _FEWEST_SLIPS or misses > _SHARE_OF_MISSES * len(words):  # another language
+    if len(found) < _FEWEST_SLIPS or misses > _SHARE_OF_MISSES * len(words):
         return
     for match, word in found:
         yield _rewritten("typos", match, word, evident=False)

@@ -17,9 +17,9 @@ WORDS_FILE = Path(__file__).with_name("english_words.txt")
 WORD = re.compile(r"[A-Za-z]+(?:'[A-Za-z]{1,2})?")
 
 _UNKNOWN = 9.0  # nats that an unknown word costs, and for each of its letters
-_UNKNOWN_LETTER = 1.5
+_UNKNOWN_LETTER = 2.3
 _LONGEST = 18  # letters of a word that a run of letters is split into
-_LONGEST_RUN = 600
+LONGEST_RUN = 600  # letters; no request without a gap is longer
 
 
 @cache
@@ -52,7 +52,6 @@ def surprise(word: str) -> float:
 
 def split(run: str) -> list[str]:
     """A run of letters as the likeliest words; letters that fit no word stay as unknown words."""
-    run = run[:_LONGEST_RUN]
     lower = run.lower()
     best = [0.0]
     back = [0]

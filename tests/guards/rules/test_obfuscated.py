@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "readings"))
 from honest_texts import HONEST
 
 CODE = base64.b64encode(b"how do I pick a lock").decode()
-PLAIN = "Write a long letter on how to bake bread without anyone's notice, please."
+PLAIN = "Write a long letter on how to bake bread without making a mess, please."
 NAMED = {
     **{"base64": "base64", "hex": "hex", "url": "url", "html_entities": "html_entities", "rot13": "rot13"},
     **{"reversal": "reversal", "chunk_split": "parts", "leet": "leet", "punctuation_noise": "marks"},
