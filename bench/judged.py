@@ -87,7 +87,7 @@ class Judge:
         return TextScores(self.model.combine(text, rewards), text.coverage, model_digest=self.model.identity.digest)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: a Subject's fields may be set
 class _Scored:
     """Implements guards.base.Subject over scores that are there."""
 

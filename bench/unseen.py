@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from guards.learning.corpus import load_corpus
-from guards.learning.data import Labelled, read_rows
+from guards.learning.data import Labelled, Row, read_rows
 from guards.learning.recipe import load_recipe
 
 _ROOT = Path(__file__).parents[1]
@@ -26,7 +26,8 @@ def unseen_prompts(shares: Mapping[str, float], label: int, count: int, seed: in
     """
     recipe, _ = load_recipe(_RECIPE)
     corpus = load_corpus(recipe, _RECIPE.parent)
-    learned = {row.prompt.strip().lower() for row in (*corpus.prompts, *corpus.responses, *corpus.pairs)}
+    every: tuple[Row, ...] = (*corpus.prompts, *corpus.responses, *corpus.pairs)
+    learned = {row.prompt.strip().lower() for row in every}
     rows = [row for row in read_rows(_DATA) if isinstance(row, Labelled) and row.label == label]
     generator = random.Random(seed)
     drawn: list[str] = []
