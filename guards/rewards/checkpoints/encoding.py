@@ -17,7 +17,7 @@ from guards.rewards.checkpoints.files import CheckpointFiles
 from guards.rewards.checkpoints.layout import Fixed, Layout, Slot, find_layout
 from guards.rewards.checkpoints.plain_text import PlainTokenizer, TextTokens, template_tokenizer
 from guards.rewards.checkpoints.spec import CheckpointSpec
-from guards.rewards.encoding import EncodedSequence, EncodedText, TracedWindow, both_ends, covered, source_of
+from guards.rewards.encoding import EncodedSequence, EncodedText, TracedWindow, beside, both_ends, covered, source_of
 from guards.rewards.manifest import Kind
 from guards.types import Coverage, Stage
 from guards.windows import windows
@@ -60,8 +60,18 @@ class CheckpointEncoder:
         stage = Stage.REQUEST if item.response is None else Stage.RESPONSE
         if stage not in self._layouts:
             return EncodedText(kind, (), Coverage())
+        if item.response is not None:
+            return self._windowed(kind, stage, item, item.response, max_windows)
+        first, *others = (
+            self._windowed(kind, stage, item, text, max_windows)
+            for text in (item.prompt, *(reading.text for reading in item.readings))
+        )
+        return beside(first, item.readings, others)
+
+    def _windowed(
+        self, kind: Kind, stage: Stage, item: ScoreInput, judged: NormalizedText, max_windows: int
+    ) -> EncodedText:
         layout, windowing = self._layouts[stage], self._windowing[stage]
-        judged = item.prompt if item.response is None else item.response
         tokens = self._text.encode(judged.text)
         context: list[int] = []
         if layout.has_context:
