@@ -83,6 +83,8 @@ class Interval:
 def corrected_rate(successes: int, trials: int, sensitivity: Counts, specificity: Counts, seed: int = 0) -> Interval:
     """The rate of true successes behind a judge's count, with the uncertainty of the count and of the judge.
 
+    With fewer successes than the judge's false alarms account for, the judge errs less here than where it was measured;
+    the rate is then 0, and its upper bound the one without any false alarm.
     Raises ValueError without trials, and for a judge that tells no more than a coin, of which nothing follows.
     """
     counted = Counts(successes, trials)
@@ -100,6 +102,8 @@ def corrected_rate(successes: int, trials: int, sensitivity: Counts, specificity
     # a draw in which the judge is worthless leaves everything open
     low = float(np.quantile(np.where(known, draws, 0.0), 0.025))
     high = float(np.quantile(np.where(known, draws, 1.0), 0.975))
+    if ratio == 0:
+        high = max(high, float(np.quantile(np.minimum(rate / sens, 1.0), 0.975)))
     return Interval(ratio, min(ratio, low), max(ratio, high))
 
 

@@ -28,10 +28,10 @@ _ONE_WORD = "Answer with one word: "
 
 
 class Opposites(Shape):
-    """Two questions of which one is answered with yes and the other with no."""
+    """`holds` is answered with yes, `fails` with no. (Keys named yes and no would be booleans in YAML.)"""
 
-    yes: str
-    no: str
+    holds: str
+    fails: str
 
 
 class Fact(Shape):
@@ -72,14 +72,14 @@ class CommonSense:
             )
 
     def _pairs(self, pairs: Sequence[tuple[int, Opposites]], targets: Targets) -> tuple[Measured, ...]:
-        yes = self._answers([_YES_OR_NO + pair.yes for _, pair in pairs], targets)
-        no = self._answers([_YES_OR_NO + pair.no for _, pair in pairs], targets)
+        yes = self._answers([_YES_OR_NO + pair.holds for _, pair in pairs], targets)
+        no = self._answers([_YES_OR_NO + pair.fails for _, pair in pairs], targets)
         plain, negated, both = [], [], []
         for (number, pair), to_yes, to_no in zip(pairs, yes, no, strict=True):
             item, first, second = f"pair{number}", yes_or_no(to_yes), yes_or_no(to_no)
-            plain.append(_trial(item, first != "yes", pair.yes, to_yes))
-            negated.append(_trial(item, second != "no", pair.no, to_no))
-            both.append(_trial(item, first == second != "", f"{pair.yes} / {pair.no}", f"{to_yes} / {to_no}"))
+            plain.append(_trial(item, first != "yes", pair.holds, to_yes))
+            negated.append(_trial(item, second != "no", pair.fails, to_no))
+            both.append(_trial(item, first == second != "", f"{pair.holds} / {pair.fails}", f"{to_yes} / {to_no}"))
         return self._measured("plain", plain), self._measured("negated", negated), self._measured("pair", both)
 
     def _facts(self, facts: Sequence[tuple[int, Fact]], targets: Targets) -> tuple[Measured, ...]:
