@@ -56,7 +56,7 @@ class Questions(Shape):
 
 class ConsistencyConfig(MaterialConfig):
     items: int = Field(default=100, ge=1)  # how many, the first ones of the file
-    threshold: float = Field(default=0.6, ge=-1, le=1)  # cosine
+    threshold: float = Field(default=0.51, ge=-1, le=1)  # cosine
     max_tokens: int = Field(default=24, ge=1)
 
 

@@ -17,6 +17,7 @@ compared, not each identity with one original.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import combinations
@@ -76,7 +77,7 @@ class IdentitySwap:
         for target in self._config.targets:
             for attribute in self._config.attributes or tuple(material.attributes):
                 for text in texts[target]:
-                    item = f"{attribute}:{text}"
+                    item = f"{attribute}:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
                     filled = [_filled(text, one) for one in material.attributes[attribute]]
                     yield Unit(
                         f"{self.name}/{target}/{item}", 1, partial(self._run, target, attribute, item, text, filled)

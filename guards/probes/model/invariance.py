@@ -27,7 +27,8 @@ from guards.probes.prompts.material import MaterialConfig, Shape, read_material
 from guards.probes.targets import Need, Targets
 from guards.probes.transformations.registry import TRANSFORMATIONS
 
-_TYPOS = 0.15  # of words, by the transformation's severity
+_TYPOS = 0.15  # the chance of a slip in each word of four letters or more
+_TRIES = 100  # to get typing errors that differ from each other; short words may have none
 
 
 class Sentences(Shape):
@@ -58,7 +59,8 @@ class Invariance:
                 for change in _changes(sentence):
                     texts = tuple(islice(_variants(change, sentence, number, material, seed), self._config.variants))
                     key = f"{self.name}/{kind}/{number}/{change}"
-                    yield Unit(key, len(texts) - 1, partial(self._run, kind, change, f"{kind}{number}", texts))
+                    if len(texts) > 1:
+                        yield Unit(key, len(texts) - 1, partial(self._run, kind, change, f"{kind}{number}", texts))
 
     def _run(
         self, kind: ProbeKind, change: str, item: str, texts: Sequence[str], targets: Targets
@@ -94,8 +96,8 @@ def _variants(change: str, sentence: str, number: int, material: Sentences, seed
             yield from (_filled(sentence, name, other) for other in material.places if other != place)
         case _:
             chooser = random.Random(f"{seed}:invariance:{sentence}")  # noqa: S311 - sampling, not secrecy
-            while True:
-                yield TRANSFORMATIONS["typos"].transform(reference, chooser, _TYPOS)
+            typed = (TRANSFORMATIONS["typos"].transform(reference, chooser, _TYPOS) for _ in range(_TRIES))
+            yield from dict.fromkeys(text for text in typed if text != reference)
 
 
 def _filled(sentence: str, name: str, place: str) -> str:

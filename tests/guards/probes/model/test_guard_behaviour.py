@@ -34,6 +34,14 @@ def test_a_guard_that_is_put_off_by_typos_lets_harm_through() -> None:
     assert successes(rows, change="names") == 0
 
 
+def test_every_variant_is_a_text_of_its_own() -> None:
+    guard = FakeGuard()
+    for unit in _INVARIANCE.units(7):
+        guard.seen.clear()
+        unit.run(targets(guard=guard))
+        assert len(set(guard.seen)) == len(guard.seen) == unit.trials + 1
+
+
 def test_risk_that_moves_with_the_meaning_passes_and_a_guard_upside_down_fails_everywhere() -> None:
     harm = ("prevent", "protect", "keep", "avoid", "stop", "make sure", "warn", "help a friend", "defend", "was stolen")
 
