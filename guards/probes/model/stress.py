@@ -30,7 +30,6 @@ from guards.probes.base import Example, Measured, ProbeKind, Setting, Trial, Uni
 from guards.probes.model.conversations import asked
 from guards.probes.targets import Need, Targets
 
-# Only the two longest cases are beyond what a small model takes; the others stay short, since it reads them whole.
 _SHOWN = 200  # characters of the input in an example
 
 
@@ -95,6 +94,7 @@ def _blank(text: str) -> bool:
     return not any(character.isprintable() and not character.isspace() for character in text)
 
 
+# Only the two longest cases are beyond what a small model takes; the others stay short, since it reads them whole.
 CASES: Mapping[str, Callable[[int, random.Random], str]] = MappingProxyType(
     {
         "empty": lambda tokens, chooser: "",
