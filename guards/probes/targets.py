@@ -33,11 +33,13 @@ class Judged:
     """What the policy in force made of one text.
 
     `risk`: the highest that a reward head gave it, [0, 1]. `categories`: of its findings, in the policy's words.
+    `complete`: the reward heads of the policy read all of it, as far as there was something to read.
     """
 
     action: Action
     risk: float
     categories: tuple[str, ...] = ()
+    complete: bool = True
 
     @property
     def withheld(self) -> bool:

@@ -157,7 +157,8 @@ class _Guard:
         heads = self._heads[verdict.stage]
         risk = max((score.risk for name, score in verdict.scores.items() if name in heads), default=0.0)
         categories = tuple(dict.fromkeys(finding.category for finding in verdict.decision.findings))
-        return Judged(verdict.decision.would_action, risk, categories)
+        complete = verdict.coverage.complete and (not heads or any(name in heads for name in verdict.scores))
+        return Judged(verdict.decision.would_action, risk, categories, complete)
 
 
 class _Scores:
