@@ -87,8 +87,14 @@ def test_the_guards_behaviour_is_measured(targets: Targets) -> None:
 
 def test_strange_input_is_read_whole_or_withheld_and_crashes_nothing(targets: Targets) -> None:
     rows = measured(Stress(StressConfig(name="stress", tokens=3000, max_tokens=2)), targets)
-    failed = {(row.setting.target, row.setting.parameters["case"]) for row in rows for t in row.trials if t.success}
-    assert not failed
+    problems = {
+        (row.setting.target, row.setting.parameters["case"]): trial.example.answer
+        for row in rows
+        for trial in row.trials
+        if trial.success and trial.example
+    }
+    # A small model may have nothing to say to junk; that is for the probe to count.
+    assert not {place: problem for place, problem in problems.items() if problem != "no answer"}
 
 
 def test_the_reward_is_measured(targets: Targets) -> None:

@@ -153,8 +153,8 @@ def test_without_a_guard_only_the_classifier_is_asked(tmp_path: Path, targets: T
 def test_without_torch_a_run_says_what_it_skipped() -> None:
     planned = plan(named_suite(None, "gradient"), Targets())
     assert not planned.units
-    assert set(planned.skipped) == {"embedding", "words", "near-words"}
-    assert "gradients" in planned.skipped["embedding"]
+    assert set(planned.skipped) == {"embedding_attack", "hotflip", "hotflip-near"}
+    assert "gradients" in planned.skipped["embedding_attack"]
 
 
 def test_planning_the_suite_never_loads_torch() -> None:
