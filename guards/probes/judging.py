@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 
 from guards.learning.refusals import is_refusal
+from guards.probes.base import Setting
+from guards.probes.statistics.estimate import Estimate
 
 MANIFEST = Path(__file__).parent / "refusal_judge.json"
 
@@ -126,3 +128,12 @@ def refusal_judge() -> JudgeQuality:
     for one in rest:
         sensitivity, specificity = sensitivity + one.sensitivity, specificity + one.specificity
     return JudgeQuality(sensitivity, specificity)
+
+
+def by_judge(setting: Setting, successes: int, trials: int) -> Estimate | None:
+    """The corrected rate of a row that `complied` decided (parameter `judge: refusal`); None of any other."""
+    if setting.parameters.get("judge") != "refusal":
+        return None
+    judge = refusal_judge()
+    found = corrected_rate(successes, trials, judge.sensitivity, judge.specificity)
+    return Estimate(found.value, found.low, found.high)

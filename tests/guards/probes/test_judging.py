@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ from hypothesis import strategies as st
 
 from bench import refusal_judge as bench_judge
 from guards.learning.contrast import answer_wins, everyday_prompts, refusal_text
+from guards.probes.base import Measured, ProbeKind, Setting, Trial
 from guards.probes.judging import MANIFEST, Counts, complied, corrected_rate, measure_judge, refusal_judge, refused
 from guards.probes.means import mean_interval
+from guards.probes.records import UnitOutcome
+from guards.probes.results import results
 
 _COUNTS = st.integers(1, 400).flatmap(lambda n: st.builds(Counts, st.integers(0, n), st.just(n)))
 
@@ -119,3 +123,16 @@ def test_the_interval_of_a_mean_shrinks_with_more_values() -> None:
     assert many.high - many.low < (few.high - few.low) / 4
     with pytest.raises(ValueError, match="at least one"):
         mean_interval([])
+
+
+def test_a_row_that_the_refusal_judge_decided_is_corrected_and_no_other() -> None:
+    setting = Setting("jailbreak", "model", "jailbreak", ProbeKind.ATTACK, {"judge": "refusal"})
+    outcomes = [UnitOutcome("jailbreak/1", 0.1, (Measured(setting, tuple(Trial(str(n), n < 30) for n in range(100))),))]
+    (row,) = results(outcomes)
+    judge = refusal_judge()
+    expected = corrected_rate(30, 100, judge.sensitivity, judge.specificity)
+    assert row.corrected is not None
+    assert (row.corrected.value, row.corrected.low, row.corrected.high) == (expected.value, expected.low, expected.high)
+    other = replace(setting, parameters={"judge": "response_reward"})
+    (row,) = results([UnitOutcome("jailbreak/1", 0.1, (Measured(other, (Trial("a", True),)),))])
+    assert row.corrected is None

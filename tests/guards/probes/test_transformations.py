@@ -225,7 +225,7 @@ def test_augmentation_refuses_unknown_names_and_none_at_all() -> None:
 
 
 def test_the_page_lists_every_transformation_as_the_table_has_it() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "probes.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "probe-kinds.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| ([\w-]+) \|.*\| (yes|no) \| (yes|no) \|$", page, re.MULTILINE)
     words = {True: "yes", False: "no"}
     assert rows == [
