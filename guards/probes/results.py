@@ -14,6 +14,7 @@ from datetime import datetime
 
 from guards.probes.base import Measured, Parameter, ProbeKind, Setting, Trial
 from guards.probes.harness import Plan
+from guards.probes.judging import by_judge
 from guards.probes.records import UnitOutcome
 from guards.probes.statistics.anytime import log_evidence
 from guards.probes.statistics.estimate import Estimate
@@ -110,7 +111,7 @@ def tried(outcomes: Iterable[UnitOutcome]) -> tuple[Tried, ...]:
     return tuple(Tried(setting, tuple(trials[key])) for key, setting in settings.items())
 
 
-def results(outcomes: Sequence[UnitOutcome], correct: Correct | None = None) -> tuple[Result, ...]:
+def results(outcomes: Sequence[UnitOutcome], correct: Correct = by_judge) -> tuple[Result, ...]:
     errors = Counter(probe_of(outcome.key) for outcome in outcomes if outcome.error)
     return tuple(_result(one, errors[one.setting.probe], correct) for one in tried(outcomes))
 
@@ -153,7 +154,7 @@ def _measured(outcomes: Iterable[UnitOutcome]) -> Iterable[Measured]:
     return (measured for outcome in outcomes for measured in outcome.measured)
 
 
-def _result(one: Tried, errors: int, correct: Correct | None) -> Result:
+def _result(one: Tried, errors: int, correct: Correct) -> Result:
     setting = one.setting
     counted = [trial for trial in one.trials if not trial.skipped]
     successes = sum(trial.success for trial in counted)
@@ -185,7 +186,7 @@ def _result(one: Tried, errors: int, correct: Correct | None) -> Result:
         mean_value=math.fsum(values) / len(values) if values else None,
         mean_low=spread.low if spread else None,
         mean_high=spread.high if spread else None,
-        corrected=correct(setting, successes, len(counted)) if correct and counted else None,
+        corrected=correct(setting, successes, len(counted)) if counted else None,
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from guards.errors import ConfigError
 from guards.policy import describe
 from guards.probes.base import Example, ProbeKind, Setting, Trial
+from guards.probes.judging import by_judge
 from guards.probes.records import UnitOutcome
 from guards.probes.redaction import masked_example
 from guards.probes.results import Correct, Result, RunSummary, SettingKey, Tried, results, tried
@@ -75,7 +76,7 @@ class ProbeRun:
 
 
 def probe_run(
-    run: RunSummary, outcomes: Sequence[UnitOutcome], show_examples: bool = False, correct: Correct | None = None
+    run: RunSummary, outcomes: Sequence[UnitOutcome], show_examples: bool = False, correct: Correct = by_judge
 ) -> ProbeRun:
     settings = tried(outcomes)
     examples = [example for one in settings for example in _worst(one, show_examples)]

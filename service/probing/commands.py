@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ def list_suites(options: Namespace) -> int:
 def run_suite(options: Namespace) -> int:
     """Runs a suite against the configured service, built once more in this process. 1 where a unit failed."""
     from guards.probes.harness import plan
+    from guards.probes.kept_units import KeptUnits
     from guards.probes.report import summary
     from guards.probes.run_file import as_json, read_run
     from guards.probes.suite import named_suite
@@ -56,9 +58,16 @@ def run_suite(options: Namespace) -> int:
         targets = service.targets()
         planned = plan(suite, targets, options.seed)
         bars = ProgressBars()
-        run = execute(
-            planned, targets, lambda done, total: bars(suite.name, done, total), options.budget, options.show_examples
-        )
+        with KeptUnits(options.keep, planned, targets.digests) if options.keep else nullcontext() as kept:
+            run = execute(
+                planned,
+                targets,
+                lambda done, total: bars(suite.name, done, total),
+                options.budget,
+                options.show_examples,
+                kept.earlier if kept else (),
+                kept.keep if kept else lambda outcome: None,
+            )
         bars.close()
     finally:
         service.close()

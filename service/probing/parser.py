@@ -22,6 +22,9 @@ def add_probe(probe: Group, add: Add) -> None:
     run.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, for reports, gates and --compare")
     run.add_argument("--seed", type=int, metavar="N", help="of the prompts and disguises; default the suite's")
     run.add_argument("--policy", default="", metavar="NAME", help="policy by name; empty takes the default")
+    run.add_argument(
+        "--keep", type=Path, metavar="FILE", help="write every unit there as it is done, and go on from what is there"
+    )
     run.add_argument("--budget", type=float, metavar="SECONDS", help="stop before the next unit once spent")
     run.add_argument("--compare", type=Path, metavar="RUN", help="an earlier run's file, to pair this one with")
     _add_output(run)

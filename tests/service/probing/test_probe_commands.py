@@ -75,7 +75,7 @@ def test_a_wrong_suite_is_told_of_and_hides_no_other(config: Path, capsys: pytes
 
 def test_an_unknown_suite_is_refused_with_those_there_are(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert probe("run", "nothing", "--config", config) == 2
-    assert "known: guard, small" in capsys.readouterr().err
+    assert "known: default, gradient, guard, model, reward, small" in capsys.readouterr().err
 
 
 @pytest.mark.models
