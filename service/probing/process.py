@@ -106,12 +106,14 @@ class ProbeProcess:
         """At once: what it has finished is kept already. Who is cancelled meanwhile leaves no process behind either."""
         if self._process.returncode is None:
             self._signal(signal.SIGKILL)
-        gone = asyncio.create_task(self._gone())
-        try:
-            await asyncio.shield(gone)
-        except asyncio.CancelledError:
-            await asyncio.wait({gone})
-            raise
+        gone, cancelled = asyncio.create_task(self._gone()), None
+        while not gone.done():
+            try:
+                await asyncio.shield(gone)
+            except asyncio.CancelledError as error:  # more than once, perhaps: the run is left, and the service stops
+                cancelled = error
+        if cancelled:
+            raise cancelled
 
     async def _gone(self) -> None:
         """Waited for, and its pipe read to the end, which closes that."""

@@ -56,5 +56,5 @@ async def test_a_run_that_failed_is_told_and_so_is_what_is_refused(
         assert await probe(service, versions, "start", "nothing") == 2
         assert await probe(service, versions, "status", "nothing") == 2
     said = capsys.readouterr().err
-    assert "known: guard, tiny" in said
+    assert "there is no probe suite of that name; known: " in said
     assert "Traceback" not in said

@@ -243,7 +243,7 @@ async def test_a_stopping_server_tells_its_watchers(probed: Probe) -> None:
 async def test_what_does_not_exist_is_not_found(probed: Probe) -> None:
     async with probed() as service:
         for call, listed in (
-            (service.client.start_probe_run("nothing"), "guard, tiny"),
+            (service.client.start_probe_run("nothing"), "tiny"),
             (service.client.start_probe_run("tiny", policy="nothing"), "default"),
             (service.client.get_probe_run("nothing"), ""),
             (service.client.cancel_probe_run("nothing"), ""),
@@ -262,7 +262,7 @@ async def test_suites_are_listed_and_a_broken_one_is_told_of(probed: Probe, vers
         reply = await service.client.list_probe_suites()
         with pytest.raises(WardgateError) as refused:
             await service.client.start_probe_run("broken")
-    assert [suite.name for suite in reply.suites] == ["guard", "tiny"]
+    assert {"guard", "tiny"} <= {suite.name for suite in reply.suites}
     assert [damaged.name for damaged in reply.damaged] == ["broken"]
     assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
 
