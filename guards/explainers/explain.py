@@ -20,7 +20,7 @@ from guards.explainers.base import Attribution, Budget, Explainer
 from guards.explainers.explained_head import ExplainedHead, eager_twin
 from guards.explainers.faithfulness import Faithfulness, FaithfulnessTest
 from guards.explainers.methods import AUTO, candidates
-from guards.explainers.raw_attention import attention_matrix
+from guards.explainers.raw_attention import attention_matrix, attention_tensors
 from guards.explainers.tokens import token_windows
 from guards.explainers.window import Side, TokenSource, TokenWindow
 from guards.rewards.encoding import TextEncoder
@@ -144,6 +144,13 @@ class RewardExplainer:
         window = windows[int(np.argmax(logits))]
         matrix = attention_matrix(explained, window, layer, attention_head)
         return AttentionMap(head, layer, attention_head, window.sources, matrix)
+
+    def all_attention(self, item: ScoreInput, head: str) -> tuple[tuple[TokenSource, ...], list[list[Floats]]]:
+        """The worst window's tokens, and the map of every layer and head. Raises as `explain` does."""
+        explained, windows, logits = self._scored(item, head)
+        window = windows[int(np.argmax(logits))]
+        layers = attention_tensors(explained, window)
+        return window.sources, [[one.double().cpu().numpy() for one in layer] for layer in layers]
 
     def _scored(self, item: ScoreInput, head: str) -> tuple[ExplainedHead, tuple[TokenWindow, ...], Floats]:
         if head not in self._heads:

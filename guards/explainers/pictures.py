@@ -1,7 +1,7 @@
 """Pictures of explanations as PNG: an attention map, the grid of all layers and heads, and a strip of coloured words.
 
-matplotlib draws no right-to-left text and few scripts, so the strip is for people who read Latin, Greek or Cyrillic; the
-page (guards/explainers/page.py) is for every script, since browsers lay text out.
+matplotlib draws no right-to-left text and few scripts, so the strip is for Latin, Greek and Cyrillic; the page
+(guards/explainers/page.py) is for every script, since browsers lay text out.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def attention_grid_png(maps: Sequence[Sequence[Floats]], head: str) -> bytes:
 
 
 def strip_png(explanation: Explanation) -> bytes:
-    """The text with every token coloured: red raised the risk, blue lowered it; without a sign, red for what mattered."""
+    """Every token coloured: red raised the risk, blue lowered it; of a method without a sign, red mattered."""
     lines = _lines(explanation.tokens)
     largest = max((abs(token.value) for token in explanation.tokens), default=0.0) or 1.0
     figure = _figure(0.105 * _LINE_CHARACTERS + 0.6, 0.32 * len(lines) + 0.9)
@@ -124,7 +124,7 @@ def _printable(source: TokenSource) -> str:
 
 def _drawn(char: str) -> bool:
     category = unicodedata.category(char)
-    return category[0] in "LNPS" and ord(char) < 0x0530 or char == " "
+    return (category[0] in "LNPS" and ord(char) < 0x0530) or char == " "
 
 
 def _lines(tokens: Sequence[TokenAttribution]) -> list[list[TokenAttribution]]:
