@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --upgrade 'pip>=25'
 	@# torch first and pinned: left to itself pip takes the CUDA build, several gigabytes
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[local,train,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[local,train,postgres,dev]'
 	@touch $@
 
 models: install ## fetch the embedded models into the cache (the second time: only a check)
@@ -49,7 +49,7 @@ constraints: ## pin what pyproject.toml's ranges give today
 	rm -rf .cache/pins && $(PYTHON) -m venv .cache/pins
 	.cache/pins/bin/pip install --quiet --upgrade 'pip>=25'
 	.cache/pins/bin/pip install --quiet torch==$(TORCH)
-	.cache/pins/bin/pip install --quiet --editable '.[local,train,dev]'
+	.cache/pins/bin/pip install --quiet --editable '.[local,train,postgres,dev]'
 	(echo '# Every package of the development environment, pinned. Made by `make constraints`; pyproject.toml has the ranges.'; \
 	  .cache/pins/bin/pip freeze --exclude-editable | sed 's/+cpu//') > constraints.txt
 

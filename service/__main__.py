@@ -78,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_rollout(models)
 
+    _add_store(groups, add)
+
     policy = _group(groups, "policy", "Work on policies.")
     validate = add(policy, "validate", commands.policy_validate, "Say whether policy files are valid.")
     validate.add_argument("files", nargs="+", type=Path, metavar="FILE")
@@ -164,6 +166,15 @@ def _add_rollout(models: Group) -> None:
     give.add_argument("--stage", required=True, choices=["none", "shadow", "canary", "active"])
     give.add_argument("--percent", type=float, metavar="N", help="of the sessions, for a canary: 0.01 to 100")
     add("rollback", rollout.roll_back, "Make the version active that was before.")
+
+
+def _add_store(groups: Group, add: Add) -> None:
+    from service.store import commands as store
+
+    group = _group(groups, "store", "See and migrate the database that the service remembers in.")
+    add(group, "migrate", store.migrate, "Bring the database to this program's revision; serving does so too.")
+    status = add(group, "status", store.status, "Say where the database is, its revision, and what it holds.")
+    status.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _group(under: Group, name: str, text: str) -> Group:

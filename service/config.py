@@ -7,12 +7,14 @@ keys are errors. Everything is validated before a model loads.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qs, urlsplit
 
 import yaml
-from platformdirs import user_cache_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from platformdirs import user_cache_path, user_data_path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from guards.errors import ConfigError, ModelError
@@ -25,6 +27,8 @@ from service.policies import EMBEDDED_POLICIES
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+_ABSOLUTE_SQLITE = re.compile(r"sqlite:////[^?#]*[^?#/]")
 
 
 class _Section(BaseModel):
@@ -188,6 +192,43 @@ class CalibrationSettings(_Section):
     drift_false_alarms: Annotated[float, Field(ge=1e-5, le=0.5)] = 0.001
 
 
+class StoreSettings(_Section):
+    """The service's memory: a SQLite file for one replica, PostgreSQL for several."""
+
+    # sqlite:////absolute/path.db or postgresql://user@host/database; empty takes a file in the user's data folder.
+    url: Annotated[str, Field(validate_default=True)] = ""
+    password_file: Path | None = None  # of PostgreSQL, read when the store opens; a password in `url` is refused
+    max_connections: Count = 5  # to the database, of this replica
+    connect_timeout_s: Seconds = 10.0  # then PostgreSQL is unreachable, or a SQLite file stays locked
+    max_waiting: Count = 1024  # writes waiting for a commit; more are refused
+
+    @field_validator("url")
+    @classmethod
+    def _names_a_database(cls, url: str) -> str:
+        if not url:
+            return f"sqlite:///{user_data_path('wardgate')}/wardgate.db"
+        try:
+            parts = urlsplit(url)
+            well_formed = (parts.port or 1) > 0 and (parts.scheme != "postgresql" or "@" not in parts.path)
+        except ValueError:
+            well_formed = False
+        if not well_formed:
+            raise ValueError("is no URL; characters such as / and @ in a user's name are written %2F and %40")
+        if parts.password is not None or {"password", "sslpassword"} & parse_qs(parts.query).keys():
+            raise ValueError("holds a password, which would be shown with it; put it in a file: store.password_file")
+        if parts.scheme not in ("sqlite", "postgresql"):
+            raise ValueError("must begin with sqlite:/// and an absolute path, or with postgresql://")
+        if parts.scheme == "sqlite" and not _ABSOLUTE_SQLITE.fullmatch(url):
+            raise ValueError("needs an absolute path: four slashes, as in sqlite:////var/lib/wardgate/wardgate.db")
+        return url
+
+    @model_validator(mode="after")
+    def _password_is_of_a_server(self) -> Self:
+        if self.password_file and not self.url.startswith("postgresql"):
+            raise ValueError("password_file goes with a url of postgresql://; a SQLite file has no password")
+        return self
+
+
 class LogSettings(_Section):
     """Events with fields on standard error. User text is never among them."""
 
@@ -214,6 +255,7 @@ class Settings(BaseSettings):
     policies: PolicySettings = PolicySettings()
     rollout: RolloutSettings = RolloutSettings()
     calibrations: CalibrationSettings = CalibrationSettings()
+    store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
     model_cache: Path = Field(default_factory=lambda: user_cache_path("wardgate") / "models")
 

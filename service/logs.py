@@ -21,7 +21,8 @@ def set_up_logging(settings: LogSettings) -> None:
     )
     handler.setFormatter(formatter)
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
-    for chatty in ("asyncio", "watchfiles", "aiohttp", "httpx", "urllib3", "transformers"):
+    # aiosqlite's debug lines hold every value of a statement.
+    for chatty in ("aiosqlite", "alembic", "asyncio", "watchfiles", "aiohttp", "httpx", "urllib3", "transformers"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 

@@ -1,4 +1,7 @@
-"""A suite: the probes that run together, as a YAML file says. Users add prompts and probes there, without code."""
+"""A suite: the probes that run together, as a YAML file says. Users add prompts and probes there, without code.
+
+A suite may include others, whose probes come first; they themselves include none.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from guards.errors import ConfigError, UnknownName
 from guards.policy import Name, describe
@@ -25,12 +28,19 @@ class _SuiteFile(BaseModel):
     name: Name
     description: str = Field(min_length=1, max_length=300)
     seed: int = 7
-    probes: tuple[dict[str, Any], ...] = Field(min_length=1)
+    include: tuple[Name, ...] = ()  # other suites by name
+    probes: tuple[dict[str, Any], ...] = ()
+
+    @model_validator(mode="after")
+    def _has_something_to_do(self) -> _SuiteFile:
+        if not self.include and not self.probes:
+            raise ValueError("a suite needs probes, or others to include")
+        return self
 
 
 @dataclass(frozen=True)
 class Suite:
-    """`digest` is the sha256 of its file: results of two runs compare where it is the same."""
+    """`digest` is the sha256 of its file and of those it includes: results of two runs compare where it is the same."""
 
     name: str
     description: str
@@ -49,8 +59,29 @@ class Suite:
         return planned
 
 
-def load_suite(path: Path) -> Suite:
-    """Raises ConfigError naming the file, the probe and the mend."""
+def load_suite(path: Path, known: Mapping[str, Path] | None = None) -> Suite:
+    """`known` are the suites that it may include, by name. Raises ConfigError naming the file, the probe, the mend."""
+    parsed, raw = _read(path)
+    included = [_included(path, name, known or {}) for name in parsed.include]
+    own = tuple(_probe(path, index, entry) for index, entry in enumerate(parsed.probes))
+    probes = (*(probe for suite in included for probe in suite.probes), *own)
+    names = [probe.name for probe in probes]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"{path}: two probes are named '{twice[0]}'; rename one")
+    digest = hashlib.sha256(raw)
+    for suite in included:
+        digest.update(suite.digest.encode())
+    return Suite(parsed.name, parsed.description, parsed.seed, digest.hexdigest(), probes)
+
+
+def _included(path: Path, name: str, known: Mapping[str, Path]) -> Suite:
+    if name not in known or known[name] == path:
+        listed = ", ".join(sorted(other for other, place in known.items() if place != path)) or "none"
+        raise ConfigError(f"{path}: includes a suite '{name}' that is not there; known: {listed}")
+    return load_suite(known[name])
+
+
+def _read(path: Path) -> tuple[_SuiteFile, bytes]:
     try:
         raw = path.read_bytes()
         document = yaml.safe_load(raw)
@@ -59,14 +90,9 @@ def load_suite(path: Path) -> Suite:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     try:
-        parsed = _SuiteFile.model_validate(document)
+        return _SuiteFile.model_validate(document), raw
     except ValidationError as error:
         raise ConfigError(f"{path}: {describe(error)}") from error
-    probes = tuple(_probe(path, index, entry) for index, entry in enumerate(parsed.probes))
-    names = [probe.name for probe in probes]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigError(f"{path}: two probes are named '{twice[0]}'; rename one")
-    return Suite(parsed.name, parsed.description, parsed.seed, hashlib.sha256(raw).hexdigest(), probes)
 
 
 def find_suites(directory: Path | None) -> Mapping[str, Path]:
@@ -85,7 +111,7 @@ def named_suite(directory: Path | None, name: str) -> Suite:
     found = find_suites(directory)
     if name not in found:
         raise UnknownName("probe suite", name, tuple(found))
-    suite = load_suite(found[name])
+    suite = load_suite(found[name], found)
     if suite.name != name:
         raise ConfigError(f"{found[name]}: the suite is named '{suite.name}'; name it as its file, '{name}'")
     return suite

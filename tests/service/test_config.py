@@ -148,3 +148,35 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
 def test_settings_do_not_change_once_made() -> None:
     with pytest.raises(ValidationError):
         Settings().grpc.port = 1
+
+
+@pytest.mark.parametrize(
+    ("url", "mend"),
+    [
+        ("sqlite:///relative.db", "four slashes"),
+        ("sqlite://", "four slashes"),
+        ("sqlite:////", "four slashes"),
+        ("mysql://somewhere/x", "must begin with sqlite:/// and an absolute path, or with postgresql://"),
+        ("postgresql+asyncpg://somewhere/x", "postgresql://"),
+        ("postgresql://user:canary-secret@db/x", "store.password_file"),
+        ("postgresql://user@db/x?password=canary-secret", "store.password_file"),
+        ("postgresql://user:canary/secret@db/x", "is no URL"),
+        ("postgresql://user:12/canary-secret@db/x", "is no URL"),
+    ],
+)
+def test_a_store_that_cannot_be_is_refused_with_the_mend_and_without_the_password(
+    tmp_path: Path, url: str, mend: str
+) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        load_settings(write(tmp_path, f"store: {{url: '{url}'}}\n"))
+    assert "store.url: " in str(refusal.value)
+    assert mend in str(refusal.value)
+    assert "canary" not in str(refusal.value)
+
+
+def test_the_store_is_a_file_in_the_users_folder_unless_said_otherwise(tmp_path: Path) -> None:
+    assert load_settings(None).store.url.startswith("sqlite:////")
+    settings = load_settings(write(tmp_path, "store: {url: 'postgresql://user@db:5433/x?sslmode=verify-full'}\n"))
+    assert settings.store.url == "postgresql://user@db:5433/x?sslmode=verify-full"
+    with pytest.raises(ConfigError, match="password_file goes with"):
+        load_settings(write(tmp_path, f"store: {{password_file: {tmp_path}/secret}}\n"))

@@ -60,7 +60,8 @@ def test_an_unknown_suite_is_refused_with_the_names_there_are() -> None:
     ("text", "fault"),
     [
         ("name: [", "not valid YAML"),
-        ("name: x\ndescription: d\nprobes: []", "probes"),
+        ("name: x\ndescription: d\nprobes: []", "needs probes, or others to include"),
+        ("name: x\ndescription: d\ninclude: [nonsense]", "includes a suite 'nonsense' that is not there"),
         ("name: x\ndescription: d\nprobes: [{kind: nonsense}]", "none that is installed; one of"),
         ("name: x\ndescription: d\nprobes: [{kind: count, units: many}]", r"probes\[0\] \(count\): units"),
         ("name: x\ndescription: d\nprobes: [{kind: count, unknown: 1}]", "unknown"),
@@ -123,3 +124,31 @@ def test_planning_loads_no_torch() -> None:
 
     code = "import sys, guards.probes.registry, guards.probes.harness; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_suite_can_include_others(tmp_path: Path, folder: Path) -> None:
+    with installed(tmp_path / "site"):
+        written(folder)
+        whole = "name: whole\ndescription: d\ninclude: [counting]\nprobes: [{kind: count, name: third, units: 1}]"
+        written(folder, whole, "whole")
+        suite = named_suite(folder, "whole")
+        assert [probe.name for probe in suite.probes] == ["first", "second", "third"]
+        written(folder, SUITE + "  - {kind: count, name: fourth}\n")
+        assert named_suite(folder, "whole").digest != suite.digest
+
+
+def test_a_suite_cannot_include_itself_or_one_that_includes(tmp_path: Path, folder: Path) -> None:
+    with installed(tmp_path / "site"):
+        written(folder, "name: a\ndescription: d\ninclude: [a]", "a")
+        written(folder, "name: b\ndescription: d\ninclude: [a]", "b")
+        for name in ("a", "b"):
+            with pytest.raises(ConfigError, match="includes a suite 'a' that is not there"):
+                named_suite(folder, name)
+
+
+def test_a_probe_of_an_included_suite_keeps_its_name_to_itself(tmp_path: Path, folder: Path) -> None:
+    with installed(tmp_path / "site"):
+        written(folder)
+        written(folder, "name: x\ndescription: d\ninclude: [counting]\nprobes: [{kind: count, name: first}]", "x")
+        with pytest.raises(ConfigError, match="two probes are named 'first'"):
+            named_suite(folder, "x")

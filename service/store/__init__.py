@@ -1,0 +1,1 @@
+"""What the service remembers: runs of robustness probes, and who may do what only one replica should do."""
