@@ -29,6 +29,7 @@ from guards.types import (
 from service.batcher import BatchReport
 from service.calibration_metrics import CalibrationMetrics
 from service.exchange import CheckCall, CheckResult, GenerateCall, GenerateResult, Timing, Verdict
+from service.explaining.metrics import ExplanationMetrics
 from service.rollout.metrics import RolloutMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -62,6 +63,7 @@ class Metrics:
         self._define_config()
         self.rollout = RolloutMetrics(self.registry)
         self.calibrations = CalibrationMetrics(self.registry)
+        self.explanations = ExplanationMetrics(self.registry)
         self.build_info.labels(version).set(1)
 
     def render(self) -> bytes:

@@ -17,9 +17,13 @@ from guards.types import Coverage, HeadScore, Message, ModelIdentity, ScoreTimin
 from service.admission import Admission
 from service.backends.base import Backend, FinishReason, Generation, SamplingParameters
 from service.calibrations import CalibrationStore
-from service.config import CalibrationSettings, GrpcSettings, LimitSettings
+from service.config import CalibrationSettings, ExplanationSettings, GrpcSettings, LimitSettings, NoBackend, Settings
 from service.decision_log import DecisionLog
 from service.drift import DriftMonitor
+from service.explaining.explainer import Explainer
+from service.explaining.explanations import Explanations
+from service.explaining.opening import explainable_generator
+from service.explaining.work import ChildSettings
 from service.interceptors import Failures
 from service.lineup import FixedLineup
 from service.metrics import Metrics
@@ -210,10 +214,33 @@ async def running_server(
     store = PolicyStore(policies, "default", routes or {}, heads, loaded, known)
     store.load()
     places = admission or Admission(64, 64)
-    pipeline = Pipeline(store, FixedLineup(scorer, others), places, Observers(DecisionLog(metrics), drift), backend)
+    lineup = FixedLineup(scorer, others)
+    explaining = ExplanationSettings()
+    # Never run: a fake scorer has nothing to open.
+    explanations = Explanations(explaining, ChildSettings("none", policies, 1))
+    explainer = Explainer(
+        store,
+        lineup,
+        lambda digest: None,
+        explanations,
+        metrics.explanations,
+        explainable_generator(Settings(backend=NoBackend())),
+        explaining.view_budget_s,
+        explaining.default_budget_s,
+    )
+    observers = Observers(DecisionLog(metrics), drift)
+    pipeline = Pipeline(store, lineup, places, observers, backend, explainer=explainer)
     failures = Failures(metrics)
     sampling = SamplingParameters(max_tokens=64)
-    servicer = GuardrailServicer(pipeline, limits or LimitSettings(), sampling, settings.max_message_bytes, failures)
+    servicer = GuardrailServicer(
+        pipeline,
+        limits or LimitSettings(),
+        sampling,
+        settings.max_message_bytes,
+        failures,
+        explainer,
+        explaining.max_budget_s,
+    )
     server = Server(settings, [servicer], metrics, failures)
     await server.start()
     await server.set_health(dict.fromkeys(server.health_names, True))

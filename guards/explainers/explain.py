@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from guards.base import ScoreInput
-from guards.errors import InvalidInput, UnknownName
+from guards.errors import FieldViolation, InvalidInput, UnknownName
 from guards.explainers.base import Attribution, Budget, Explainer
 from guards.explainers.explained_head import ExplainedHead, eager_twin
-from guards.explainers.faithfulness import Faithfulness, FaithfulnessTest
-from guards.explainers.methods import AUTO, candidates
+from guards.explainers.explanation import AttentionMap, Explanation, Faithfulness, TokenAttribution, WindowReport
+from guards.explainers.faithfulness import FaithfulnessTest
+from guards.explainers.methods import candidates
+from guards.explainers.names import AUTO
 from guards.explainers.raw_attention import attention_matrix, attention_tensors
 from guards.explainers.tokens import token_windows
 from guards.explainers.window import Side, TokenSource, TokenWindow
@@ -27,65 +28,6 @@ from guards.rewards.encoding import TextEncoder
 from guards.rewards.torch_model import RewardNetwork
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class TokenAttribution:
-    """`value` as the method gives it; 0 where the token lies in no window that was explained."""
-
-    source: TokenSource
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class WindowReport:
-    """`start`, `end`: code points of the judged text as sent. `risk` of this window alone, [0, 1]."""
-
-    start: int
-    end: int
-    risk: float
-    explained: bool
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why `head` gave `risk`.
-
-    `tokens` are the judged text's, in its order, each once, after those of the prompt where a response is judged.
-    `faithful` is False where the method did no better than chance on this text: then it explains nothing here.
-    `completeness_error` is of the worst window. `seconds`: of all.
-    """
-
-    head: str
-    reward: float
-    risk: float
-    method: str
-    signed: bool
-    tokens: tuple[TokenAttribution, ...]
-    faithfulness: Faithfulness
-    completeness_error: float | None
-    steps: int
-    windows: tuple[WindowReport, ...]
-    seconds: float
-
-    @property
-    def faithful(self) -> bool:
-        return self.faithfulness.faithful
-
-    def top(self, count: int) -> tuple[TokenAttribution, ...]:
-        """The tokens that mattered most, by size of their value."""
-        return tuple(sorted(self.tokens, key=lambda token: -abs(token.value))[:count])
-
-
-@dataclass(frozen=True)
-class AttentionMap:
-    """`matrix` [T, T] of the worst window: row i is what token i looks at; rows sum to 1. `tokens` label both sides."""
-
-    head: str
-    layer: int | None
-    attention_head: int | None
-    tokens: tuple[TokenSource, ...]
-    matrix: Floats
 
 
 class RewardExplainer:
@@ -138,17 +80,22 @@ class RewardExplainer:
             seconds=time.monotonic() - started,
         )
 
-    def attention(self, item: ScoreInput, head: str, layer: int | None, attention_head: int | None) -> AttentionMap:
-        """Of the worst window. Raises as `explain` does, and InvalidInput for a layer or head that is not there."""
+    def attention(
+        self, item: ScoreInput, head: str, layer: int | None, attention_head: int | None, most_tokens: int | None = None
+    ) -> AttentionMap:
+        """Of the worst window. Raises as `explain` does, and InvalidInput for a layer or head that is not there, or
+        for a window of more than `most_tokens`."""
         explained, windows, logits = self._scored(item, head)
-        window = windows[int(np.argmax(logits))]
+        window = _of_size(windows[int(np.argmax(logits))], most_tokens)
         matrix = attention_matrix(explained, window, layer, attention_head)
         return AttentionMap(head, layer, attention_head, window.sources, matrix)
 
-    def all_attention(self, item: ScoreInput, head: str) -> tuple[tuple[TokenSource, ...], list[list[Floats]]]:
+    def all_attention(
+        self, item: ScoreInput, head: str, most_tokens: int | None = None
+    ) -> tuple[tuple[TokenSource, ...], list[list[Floats]]]:
         """The worst window's tokens, and the map of every layer and head. Raises as `explain` does."""
         explained, windows, logits = self._scored(item, head)
-        window = windows[int(np.argmax(logits))]
+        window = _of_size(windows[int(np.argmax(logits))], most_tokens)
         layers = attention_tensors(explained, window)
         return window.sources, [[one.double().cpu().numpy() for one in layer] for layer in layers]
 
@@ -163,6 +110,13 @@ class RewardExplainer:
         nothing = [np.zeros(len(window.ids), dtype=np.bool_) for window in windows]
         logits = [explained.masked_logits(window, [flags])[0] for window, flags in zip(windows, nothing, strict=True)]
         return explained, windows, np.array(logits)
+
+
+def _of_size(window: TokenWindow, most_tokens: int | None) -> TokenWindow:
+    if most_tokens is not None and len(window.ids) > most_tokens:
+        what = f"the worst window has {len(window.ids)} tokens, and maps are given of {most_tokens} at most"
+        raise InvalidInput(f"the attention map is too large: {what}", [FieldViolation("attention", what)])
+    return window
 
 
 def _most_faithful(

@@ -8,13 +8,12 @@ share is of the text's own tokens, at least one; both are told beside the same m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from guards.explainers.base import Attribution
 from guards.explainers.explained_head import ExplainedHead
+from guards.explainers.explanation import Faithfulness
 from guards.explainers.window import TokenWindow
 
 Floats = NDArray[np.float64]
@@ -22,25 +21,6 @@ Floats = NDArray[np.float64]
 SHARES = (0.05, 0.1, 0.2, 0.5)
 _CURVE_POINTS = 11
 _RANDOM_ORDERS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Faithfulness:
-    """All are changes of the probability of the decision, which lies in [0, 1].
-
-    `deletion`: that probability as tokens go, most important first, from none to all in equal steps.
-    """
-
-    comprehensiveness: float
-    sufficiency: float
-    random_comprehensiveness: float
-    random_sufficiency: float
-    deletion: tuple[float, ...] = ()
-
-    @property
-    def faithful(self) -> bool:
-        """Better than chance both ways; an explanation that is not says nothing about this score."""
-        return self.comprehensiveness > self.random_comprehensiveness and self.sufficiency < self.random_sufficiency
 
 
 class FaithfulnessTest:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from guards.errors import UnknownName
 from guards.explainers.base import Explainer
 from guards.explainers.gradient_attention import GradientAttention
 from guards.explainers.gradient_input import GradientInput, Saliency
 from guards.explainers.integrated_gradients import IntegratedGradients
+from guards.explainers.names import AUTO, EXACT, FAST, check_method
 from guards.explainers.occlusion import Occlusion
 from guards.explainers.raw_attention import RawAttention
 from guards.explainers.rollout import Rollout
-
-FAST, EXACT, AUTO = "fast", "exact", "auto"
 
 METHODS: Mapping[str, Explainer] = MappingProxyType(
     {
@@ -40,7 +38,5 @@ _WORDS = {FAST: ("gradient_attention",), EXACT: ("integrated_gradients",), AUTO:
 
 def candidates(method: str) -> tuple[Explainer, ...]:
     """The explainers that a request's `method` allows. Raises UnknownName that lists all."""
-    names = _WORDS.get(method, (method,))
-    if names[0] not in METHODS:
-        raise UnknownName("explanation method", method, (*_WORDS, *METHODS))
-    return tuple(METHODS[name] for name in names)
+    check_method(method)
+    return tuple(METHODS[name] for name in _WORDS.get(method, (method,)))

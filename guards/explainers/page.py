@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from guards.explainers.explain import Explanation, TokenAttribution
+from guards.explainers.explanation import Explanation, TokenAttribution
 from guards.explainers.window import Side, TokenSource
 
 Floats = NDArray[np.float64]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guards.errors import ConfigError
-from guards.explainers.explain import AttentionMap, Explanation, TokenAttribution
+from guards.explainers.explanation import AttentionMap, Explanation, TokenAttribution
 from guards.explainers.window import Side, TokenSource
 
 if TYPE_CHECKING:
