@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from guards.errors import WardgateError
 from service import commands, learning_commands
+from service.explaining.commands import add_explain
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 Add: TypeAlias = "Callable[[Group, str, Command, str], argparse.ArgumentParser]"
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--scores", action="store_true", help="show every head's score")
     check.add_argument("--json", action="store_true", help="print the CheckResponse as JSON")
 
+    add_explain(lambda name, run, text: add(groups, name, run, text))
     _add_measuring(groups, add)
     _add_training(groups, add)
 

@@ -99,6 +99,11 @@ class RewardExplainer:
         layers = attention_tensors(explained, window)
         return window.sources, [[one.double().cpu().numpy() for one in layer] for layer in layers]
 
+    def worst_window(self, item: ScoreInput, head: str) -> tuple[ExplainedHead, TokenWindow]:
+        """The window that gives the text its score, and the head that judges it. Raises as `explain` does."""
+        explained, windows, logits = self._scored(item, head)
+        return explained, windows[int(np.argmax(logits))]
+
     def _scored(self, item: ScoreInput, head: str) -> tuple[ExplainedHead, tuple[TokenWindow, ...], Floats]:
         if head not in self._heads:
             raise UnknownName("head", head, tuple(self._heads))
@@ -129,14 +134,15 @@ def _most_faithful(
             break
         attribution = explainer.attribute(head, window, budget)
         found = test.measure(attribution)
-        if best is None or _quality(found) > _quality(best[2]):
+        if best is None or quality(found) > quality(best[2]):
             best = explainer, attribution, found
     assert best is not None
     explainer, attribution, _ = best
     return explainer, attribution, test.measure(attribution, curve=True)
 
 
-def _quality(faithfulness: Faithfulness) -> float:
+def quality(faithfulness: Faithfulness) -> float:
+    """What AUTO chooses by; more is better."""
     return faithfulness.comprehensiveness - faithfulness.sufficiency
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from guards.explainers.base import Explainer
 from guards.explainers.gradient_attention import GradientAttention
 from guards.explainers.gradient_input import GradientInput, Saliency
+from guards.explainers.greedy_masking import GreedyMasking
 from guards.explainers.integrated_gradients import IntegratedGradients
 from guards.explainers.names import AUTO, EXACT, FAST, check_method
 from guards.explainers.occlusion import Occlusion
@@ -26,12 +27,13 @@ METHODS: Mapping[str, Explainer] = MappingProxyType(
             IntegratedGradients(),
             IntegratedGradients(baseline="pad", name="integrated_gradients_pad"),
             Occlusion(),
+            GreedyMasking(),
         )
     }
 )
 
 # What AUTO tries, in order of cost, as long as the time lasts; it keeps the one that proves most faithful.
-CANDIDATES = ("gradient_attention", "integrated_gradients", "occlusion")
+CANDIDATES = ("gradient_attention", "integrated_gradients", "occlusion", "greedy_masking")
 
 _WORDS = {FAST: ("gradient_attention",), EXACT: ("integrated_gradients",), AUTO: CANDIDATES}
 

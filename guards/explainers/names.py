@@ -16,6 +16,7 @@ METHOD_NAMES = (
     "integrated_gradients",
     "integrated_gradients_pad",
     "occlusion",
+    "greedy_masking",
 )
 
 
