@@ -20,6 +20,7 @@ from service.drift import DriftMonitor
 from service.explaining.explainer import Explainer
 from service.explaining.explanations import Explanations
 from service.explaining.opening import child_settings, explainable_generator
+from service.explaining.process import ExplainingProcess
 from service.further_models import FurtherModels
 from service.http import HttpServer
 from service.interceptors import Authentication, Failures
@@ -79,7 +80,7 @@ class App:
         self.backend = build_backend(settings)
         self.shadows = Shadows(self.rollout, self.metrics.rollout)
         self.admission = Admission(settings.admission.max_in_flight, settings.admission.max_waiting)
-        self.explanations = Explanations(settings.explanations, child_settings(settings))
+        self.explanations = Explanations(settings.explanations, ExplainingProcess(child_settings(settings)))
         self.explainer = Explainer(
             self.policies,
             self.rollout,

@@ -21,8 +21,9 @@ from service.config import CalibrationSettings, ExplanationSettings, GrpcSetting
 from service.decision_log import DecisionLog
 from service.drift import DriftMonitor
 from service.explaining.explainer import Explainer
-from service.explaining.explanations import Explanations
+from service.explaining.explanations import Asked, Explanations
 from service.explaining.opening import explainable_generator
+from service.explaining.process import ExplainingProcess
 from service.explaining.work import ChildSettings
 from service.interceptors import Failures
 from service.lineup import FixedLineup
@@ -158,6 +159,11 @@ class Running:
     admission: Admission
     pipeline: Pipeline
     server: Server
+    explanations: Explanations
+    chores: list[asyncio.Task[None]]
+
+    def stop_explaining(self) -> None:
+        self.chores[-1].cancel()
 
     async def check(self, request: guardrail.CheckRequest, timeout: float | None = 10.0) -> guardrail.CheckResponse:
         return await self.call("Check", request.SerializeToString(), guardrail.CheckResponse, timeout)
@@ -166,6 +172,9 @@ class Running:
         self, request: guardrail.GenerateRequest, timeout: float | None = 10.0
     ) -> guardrail.GenerateResponse:
         return await self.call("Generate", request.SerializeToString(), guardrail.GenerateResponse, timeout)
+
+    async def explain(self, request: guardrail.ExplainRequest, timeout: float = 10.0) -> guardrail.ExplainResponse:
+        return await self.call("Explain", request.SerializeToString(), guardrail.ExplainResponse, timeout)
 
     async def batch_check(self, *requests: guardrail.CheckRequest) -> guardrail.BatchCheckResponse:
         raw = guardrail.BatchCheckRequest(requests=requests).SerializeToString()
@@ -193,10 +202,14 @@ async def running_server(
     routes: dict[str, str] | None = None,
     others: Mapping[str, FakeScorer] | None = None,
     calibrations: CalibrationSettings | None = None,
+    explanation_settings: ExplanationSettings | None = None,
+    process: Asked | None = None,
+    artefact: Path | None = None,
 ) -> AsyncIterator[Running]:
     """A real gRPC server on a free port of loopback, around fakes, with the policies in a folder.
 
-    `others` are further models beside `scorer`.
+    `others` are further models beside `scorer`. Explanations run where there is a `process`; `artefact` is what it
+    opens for the fake scorer.
     """
     settings = grpc_settings or GrpcSettings(port=0, drain_s=1.0)
     scorer = scorer or FakeScorer()
@@ -215,13 +228,12 @@ async def running_server(
     store.load()
     places = admission or Admission(64, 64)
     lineup = FixedLineup(scorer, others)
-    explaining = ExplanationSettings()
-    # Never run: a fake scorer has nothing to open.
-    explanations = Explanations(explaining, ChildSettings("none", policies, 1))
+    explaining = explanation_settings or ExplanationSettings()
+    explanations = Explanations(explaining, process or ExplainingProcess(ChildSettings("none", policies, 1)))
     explainer = Explainer(
         store,
         lineup,
-        lambda digest: None,
+        lambda digest: artefact,
         explanations,
         metrics.explanations,
         explainable_generator(Settings(backend=NoBackend())),
@@ -245,13 +257,17 @@ async def running_server(
     await server.start()
     await server.set_health(dict.fromkeys(server.health_names, True))
     address = f"127.0.0.1:{server.port}"
-    watching = asyncio.create_task(drift.watch())
+    chores = [asyncio.create_task(drift.watch())]
+    if process is not None:
+        chores.append(asyncio.create_task(explanations.run()))
     try:
         async with grpc.aio.insecure_channel(address) as channel:
-            yield Running(address, channel, metrics, store, places, pipeline, server)
+            yield Running(address, channel, metrics, store, places, pipeline, server, explanations, chores)
     finally:
-        watching.cancel()
         await server.stop()
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
 
 
 def user(text: str) -> conversation.Message:

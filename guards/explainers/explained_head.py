@@ -56,7 +56,9 @@ class ExplainedHead:
         self.mask_id = mask_id
         self._network = twin
         self._encoder = twin.pooled.encoder
-        self._words: nn.Embedding = self._encoder.get_input_embeddings()
+        words = self._encoder.get_input_embeddings()
+        assert isinstance(words, nn.Embedding)
+        self._words = words
         self.device = self._words.weight.device
 
     @property

@@ -91,7 +91,8 @@ class GeneratorExplainer:
             what = f"the response has {len(response)} tokens, numbered from 0"
             raise InvalidInput(f"there is no such position: {what}", [FieldViolation("position", what)])
         seen = [*prompt, *response[:position]]
-        words: nn.Embedding = self._twin.get_input_embeddings()
+        words = self._twin.get_input_embeddings()
+        assert isinstance(words, nn.Embedding)
         with torch.enable_grad():
             vectors = words(torch.tensor([seen], device=self._twin.device)).detach().requires_grad_(True)
             logits = self._twin(inputs_embeds=vectors, use_cache=False).logits[0, -1].float()

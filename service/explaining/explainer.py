@@ -6,6 +6,7 @@ view:     the decision's worst head -> line -> child process -> part of the repl
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ from service.subject import JudgedText, candidate_text, request_text
 
 log = logging.getLogger(__name__)
 
-_MARGIN_S = 0.1  # of the caller's time, to send the reply that an explanation belongs to
+_MARGIN_S = 0.1  # of the caller's time, to send him the reply, or word that it did not come in time
 
 
 class ExplanationObserver(Protocol):
@@ -51,7 +52,7 @@ class ExplanationObserver(Protocol):
 
     def explained(self, result: ExplainResult) -> None: ...
 
-    def failed(self, method: str, error: Exception) -> None: ...
+    def failed(self, method: str, error: BaseException) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Explainer:
         method = "generation" if call.generation else call.method
         try:
             result = await (self._generation(call, call.generation) if call.generation else self._head(call))
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             self._observer.failed(method, error)
             raise
         self._observer.explained(result)
@@ -135,7 +136,9 @@ class Explainer:
         head = call.head or default_head(policy, lineup, stage)
         target = Explainable(lineup, head, prompt, response)
         budget_s = self._default_budget_s if call.budget_s is None else call.budget_s
-        found = await self._ask(target, call.method, budget_s, call.attention, Priority.CALL, call.check.deadline)
+        found = await self._ask(
+            target, call.method, budget_s, call.attention, Priority.CALL, call.check.deadline - _MARGIN_S
+        )
         return _explanation(target, found, call.top_k)
 
     async def _generation(self, call: ExplainCall, choice: GenerationChoice) -> GenerationExplanation:
@@ -143,7 +146,7 @@ class Explainer:
             raise self._generator
         response = call.check.candidates[0].text
         work = GenerationWork(call.check.messages, response, choice.position, choice.attention, choice.without_sink)
-        found = await self._explanations.explain(work, Priority.CALL, call.check.deadline)
+        found = await self._explanations.explain(work, Priority.CALL, call.check.deadline - _MARGIN_S)
         assert isinstance(found, GenerationExplained)
         return GenerationExplanation(self._generator, choice, found)
 

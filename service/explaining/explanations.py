@@ -7,12 +7,12 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Protocol
 
 from guards.errors import DeadlineExceeded, Unavailable, WardgateError
 from service.config import ExplanationSettings
 from service.explaining.line import Line, Priority, Waiting
-from service.explaining.process import ExplainingProcess
-from service.explaining.work import ChildSettings, HeadWork, Result, Work
+from service.explaining.work import HeadWork, Result, Work
 
 log = logging.getLogger(__name__)
 
@@ -20,16 +20,29 @@ _LEAST_S = 0.02  # a budget below is none
 _SMOOTHING = 0.2  # weight of the newest explanation in the estimate of the next
 
 
+class Asked(Protocol):
+    """The child process, or what stands for it; see service/explaining/process.py."""
+
+    def start(self) -> None: ...
+
+    def ask(self, work: Work, limit_s: float) -> Result: ...
+
+    def end(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Explanations:
     """Lives on one event loop; works while `run` runs."""
 
-    def __init__(self, settings: ExplanationSettings, child: ChildSettings) -> None:
+    def __init__(self, settings: ExplanationSettings, process: Asked) -> None:
         self._settings = settings
         self._line = Line(settings.max_waiting)
-        self._process = ExplainingProcess(child)
+        self._process = process
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._running = False
         self._typical_s = 1.0
+        self.working = False
 
     @property
     def depth(self) -> int:
@@ -75,6 +88,7 @@ class Explanations:
     async def _serve(self, waiting: Waiting) -> None:
         if waiting.done.done():
             return
+        self.working = True
         started = time.monotonic()
         left_s = waiting.deadline - started
         work = waiting.work
@@ -96,6 +110,8 @@ class Explanations:
             self._typical_s += _SMOOTHING * (time.monotonic() - started - self._typical_s)
             if not waiting.done.done():
                 waiting.done.set_result(result)
+        finally:
+            self.working = False
 
 
 def _fail(waiting: Waiting, error: Exception) -> None:

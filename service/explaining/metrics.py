@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from guards.errors import DeadlineExceeded, InvalidInput, Overloaded, PreconditionFailed, Unavailable, UnknownName
@@ -39,12 +41,12 @@ class ExplanationMetrics:
         self._faithfulness.labels(found.method, "comprehensiveness").observe(found.faithfulness.comprehensiveness)
         self._faithfulness.labels(found.method, "sufficiency").observe(found.faithfulness.sufficiency)
 
-    def failed(self, method: str, error: Exception) -> None:
+    def failed(self, method: str, error: BaseException) -> None:
         """`method` is of the closed set by now."""
         self._explanations.labels(method, _outcome(error)).inc()
 
 
-def _outcome(error: Exception) -> str:
+def _outcome(error: BaseException) -> str:
     match error:
         case InvalidInput() | UnknownName() | PreconditionFailed():
             return "refused"
@@ -54,5 +56,7 @@ def _outcome(error: Exception) -> str:
             return "late"
         case Unavailable():
             return "unavailable"
+        case asyncio.CancelledError():
+            return "left"
         case _:
             return "failed"
