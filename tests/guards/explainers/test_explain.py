@@ -8,7 +8,8 @@ import pytest
 from guards.errors import InvalidInput, UnknownName
 from guards.explainers.base import Attribution
 from guards.explainers.faithfulness import FaithfulnessTest
-from guards.explainers.methods import METHODS
+from guards.explainers.methods import CANDIDATES, METHODS
+from guards.explainers.names import METHOD_NAMES
 from guards.explainers.window import Side
 from guards.rewards.reward_model import load_reward_model
 from tests.guards.explainers.conftest import Opened, item
@@ -70,7 +71,17 @@ def test_auto_is_at_least_as_faithful_as_what_it_chose_from(small: Opened) -> No
         measured = small.explainer.explain(item("what is this, then?"), "request_risk", method, 60.0).faithfulness
         return measured.comprehensiveness - measured.sufficiency
 
-    assert quality("auto") == pytest.approx(max(quality(name) for name in ("fast", "exact", "occlusion")), abs=1e-6)
+    assert quality("auto") == pytest.approx(max(quality(name) for name in CANDIDATES), abs=1e-6)
+
+
+def test_the_names_that_a_request_may_use_are_those_of_the_methods() -> None:
+    assert tuple(METHODS) == METHOD_NAMES
+
+
+def test_a_map_larger_than_asked_for_is_refused_with_its_size(small: Opened) -> None:
+    with pytest.raises(InvalidInput, match="has 4 tokens"):
+        small.explainer.attention(item("hi"), "request_risk", 0, 0, most_tokens=3)
+    assert len(small.explainer.attention(item("hi"), "request_risk", 0, 0, most_tokens=4).tokens) == 4
 
 
 def test_an_explanation_of_nothing_is_not_faithful(small: Opened) -> None:
