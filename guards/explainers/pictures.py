@@ -66,6 +66,7 @@ def strip_png(explanation: Explanation) -> bytes:
     lines = _lines(explanation.tokens)
     largest = max((abs(token.value) for token in explanation.tokens), default=0.0) or 1.0
     figure = _figure(0.105 * _LINE_CHARACTERS + 0.6, 0.32 * len(lines) + 0.9)
+    figure.set_layout_engine("none")  # the words are placed by hand
     axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
     axes.set_axis_off()
     axes.set_xlim(0, _LINE_CHARACTERS + 2)

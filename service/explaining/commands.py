@@ -215,10 +215,10 @@ def _compare(explainer: RewardExplainer, options: Namespace) -> int:
         print(json.dumps({"file": str(options.compare), "n": len(cases), "methods": [asdict(row) for row in table]}))
         return 0
     print(f"{options.compare}: {len(cases)} rows; comprehensiveness: more is better, sufficiency: less is better")
-    for row in table:
-        more, less = row.comprehensiveness, row.sufficiency
+    for one in table:
+        more, less = one.comprehensiveness, one.sufficiency
         print(
-            f"  {row.method:24} {more.value:6.3f} [{more.low:6.3f}, {more.high:6.3f}]"
-            f"  {less.value:6.3f} [{less.low:6.3f}, {less.high:6.3f}]  {row.seconds * 1000:7.0f} ms"
+            f"  {one.method:24} {more.value:6.3f} [{more.low:6.3f}, {more.high:6.3f}]"
+            f"  {less.value:6.3f} [{less.low:6.3f}, {less.high:6.3f}]  {one.seconds * 1000:7.0f} ms"
         )
     return 0

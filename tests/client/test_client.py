@@ -27,11 +27,11 @@ Caller = Callable[..., Awaitable[Any]]
 def call(request: pytest.FixtureRequest, guardrail: GuardrailServer) -> Caller:
     """Calls a method of either client by name; `settings` go to the client."""
 
-    async def blocking(method: str, *args: Any, settings: dict[str, Any] | None = None, **kwargs: Any) -> Any:
+    async def blocking(method: str, /, *args: Any, settings: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         with wardgate.Client(guardrail.target, **(settings or {})) as client:
             return getattr(client, method)(*args, **kwargs)
 
-    async def awaited(method: str, *args: Any, settings: dict[str, Any] | None = None, **kwargs: Any) -> Any:
+    async def awaited(method: str, /, *args: Any, settings: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         async with wardgate.AsyncClient(guardrail.target, **(settings or {})) as client:
             return await getattr(client, method)(*args, **kwargs)
 
