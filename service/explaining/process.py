@@ -78,7 +78,8 @@ class ExplainingProcess:
         if process is not None:
             process.kill()
             process.join(_END_S)
-            process.close()
+            if process.exitcode is not None:
+                process.close()
         if pipe is not None:
             pipe.close()
 

@@ -85,7 +85,7 @@ def test_the_pictures_of_the_documents(embedded: Opened, tmp_path: Path) -> None
     file = tmp_path / "page.html"
     file.write_text(page_of(embedded, text, ("integrated_gradients", "gradient_attention", "attention")))
     target = folder / "explanation-page.png"
-    browser("--window-size=1000,1500", f"--screenshot={target}", file.as_uri())
+    browser("--window-size=1000,1720", f"--screenshot={target}", file.as_uri())
     assert target.read_bytes().startswith(b"\x89PNG")
     found = embedded.explainer.explain(item(text), "request_risk", "exact", 60.0)
     (folder / "explanation-strip.png").write_bytes(strip_png(found))
