@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from guards.errors import WardgateError
 from service import commands, learning_commands
+from service.explaining.commands import add_explain
 from service.probing.parser import add_probe, add_remote_probe
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--scores", action="store_true", help="show every head's score")
     check.add_argument("--json", action="store_true", help="print the CheckResponse as JSON")
 
+    add_explain(lambda name, run, text: add(groups, name, run, text))
     _add_measuring(groups, add)
     _add_training(groups, add)
 

@@ -17,6 +17,10 @@ from service.calibrations import CalibrationStore
 from service.config import NoBackend, OpenAISettings, SamplingDefaults, Settings, TransformersSettings
 from service.decision_log import DecisionLog
 from service.drift import DriftMonitor
+from service.explaining.explainer import Explainer
+from service.explaining.explanations import Explanations
+from service.explaining.opening import child_settings, explainable_generator
+from service.explaining.process import ExplainingProcess
 from service.further_models import FurtherModels
 from service.http import HttpServer
 from service.interceptors import Authentication, Failures
@@ -85,11 +89,32 @@ class App:
         self.admission = Admission(
             settings.admission.max_in_flight, settings.admission.max_waiting, self.probing.preemption.busy
         )
+        self.explanations = Explanations(settings.explanations, ExplainingProcess(child_settings(settings)))
+        self.explainer = Explainer(
+            self.policies,
+            self.rollout,
+            self.rollout.folder_of,
+            self.explanations,
+            self.metrics.explanations,
+            explainable_generator(settings),
+            settings.explanations.view_budget_s,
+            settings.explanations.default_budget_s,
+        )
         observer = Observers(DecisionLog(self.metrics), self.drift)
-        self.pipeline = Pipeline(self.policies, self.rollout, self.admission, observer, self.backend, self.shadows)
+        self.pipeline = Pipeline(
+            self.policies, self.rollout, self.admission, observer, self.backend, self.shadows, self.explainer
+        )
         failures = Failures(self.metrics)
         max_bytes = settings.grpc.max_message_bytes
-        guardrail = GuardrailServicer(self.pipeline, settings.limits, sampling_defaults(settings), max_bytes, failures)
+        guardrail = GuardrailServicer(
+            self.pipeline,
+            settings.limits,
+            sampling_defaults(settings),
+            max_bytes,
+            failures,
+            self.explainer,
+            settings.explanations.max_budget_s,
+        )
         changes = RolloutChanges(self.rollout, self.policies, self.metrics.rollout)
         servicers = (
             guardrail,
@@ -117,6 +142,7 @@ class App:
                     tasks.create_task(self._start_backend()),
                     tasks.create_task(self.shadows.run()),
                     tasks.create_task(self.probing.run()),
+                    tasks.create_task(self.explanations.run()),
                 ]
                 await stop.wait()
                 for chore in chores:
@@ -196,11 +222,12 @@ class App:
             self._lag_s = max(0.0, time.monotonic() - due)
 
     def _gauges(self) -> list[LiveGauge]:
-        admission, rollout, further = self.admission, self.rollout, self.further
+        admission, rollout, further, explanations = self.admission, self.rollout, self.further, self.explanations
         return [
             LiveGauge("wardgate_inflight_requests", "Requests at work.", lambda: admission.in_flight),
             LiveGauge("wardgate_waiting_requests", "Requests waiting for a place.", lambda: admission.waiting),
             LiveGauge("wardgate_queue_depth", "Windows waiting for a forward.", lambda: rollout.depth + further.depth),
+            LiveGauge("wardgate_explanation_queue_depth", "Explanations that wait.", lambda: explanations.depth),
             LiveGauge("wardgate_event_loop_lag_seconds", "Lateness of the event loop.", lambda: self._lag_s),
         ]
 

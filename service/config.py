@@ -197,6 +197,24 @@ class CalibrationSettings(_Section):
     drift_false_alarms: Annotated[float, Field(ge=1e-5, le=0.5)] = 0.001
 
 
+class ExplanationSettings(_Section):
+    """Explanations run in a process of their own, which the first one starts. They need torch."""
+
+    preload: bool = False  # start that process with the server: some seconds of a core, and 400 MB from then on
+    default_budget_s: Seconds = 2.0  # for callers that set none
+    max_budget_s: Seconds = 30.0  # most that a caller may ask for
+    view_budget_s: Seconds = 1.0  # most that a Check or Generate waits for the explanation it asked to see
+    niceness: Annotated[int, Field(ge=0, le=19)] = 19  # of that process; at 19 it gets what live traffic leaves
+    hang_s: Seconds = 60.0  # beyond its budget; then the process is killed, and the next explanation starts another
+    max_waiting: Count = 16  # explanations in the line; more are refused
+
+    @model_validator(mode="after")
+    def _default_is_allowed(self) -> Self:
+        if self.default_budget_s > self.max_budget_s:
+            raise ValueError("default_budget_s is over max_budget_s")
+        return self
+
+
 class StoreSettings(_Section):
     """The service's memory: a SQLite file for one replica, PostgreSQL for several."""
 
@@ -309,6 +327,7 @@ class Settings(BaseSettings):
     policies: PolicySettings = PolicySettings()
     rollout: RolloutSettings = RolloutSettings()
     calibrations: CalibrationSettings = CalibrationSettings()
+    explanations: ExplanationSettings = ExplanationSettings()
     store: StoreSettings = StoreSettings()
     probing: ProbingSettings = ProbingSettings()
     log: LogSettings = LogSettings()

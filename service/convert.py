@@ -15,12 +15,16 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 
-from guards.errors import FieldViolation, InvalidInput, MessageTooLarge, TooLarge
+from guards.errors import FieldViolation, InvalidInput, MessageTooLarge, PreconditionFailed, TooLarge
+from guards.explainers.names import AUTO, check_method
 from guards.types import Candidate, Message, Part, Role, Scope, TextPart, ToolCall, ToolResult, part_text
 from service.backends.base import SamplingParameters
 from service.config import LimitSettings
 from service.exchange import CallContext, CheckCall, GenerateCall
+from service.explaining.exchange import ExplainCall, GenerationChoice
+from service.explaining.work import AttentionChoice
 from wardgate.v1 import conversation_pb2 as conversation
+from wardgate.v1 import explanation_pb2 as explanation
 from wardgate.v1 import guardrail_pb2 as guardrail
 
 MAX_MESSAGES = 512
@@ -46,6 +50,7 @@ _SCOPES = {
     guardrail.SCOPE_NEW_TURNS: Scope.NEW_TURNS,
     guardrail.SCOPE_WHOLE_CONVERSATION: Scope.WHOLE_CONVERSATION,
 }
+_VIEWS = frozenset((guardrail.VIEW_SCORES, guardrail.VIEW_EXPLANATION))
 
 M = TypeVar("M", bound=ProtoMessage)
 
@@ -107,6 +112,7 @@ def check_call(request: guardrail.CheckRequest, limits: LimitSettings, deadline:
         context=_context(request.context),
         scope=_SCOPES[request.scope],
         want_scores=guardrail.VIEW_SCORES in request.views,
+        want_explanation=guardrail.VIEW_EXPLANATION in request.views,
     )
 
 
@@ -129,10 +135,82 @@ def generate_call(
         context=_context(request.context),
         scope=_SCOPES[request.scope],
         want_scores=guardrail.VIEW_SCORES in request.views,
+        want_explanation=guardrail.VIEW_EXPLANATION in request.views,
+    )
+
+
+def explain_call(
+    request: guardrail.ExplainRequest, limits: LimitSettings, max_budget_s: float, deadline: float
+) -> ExplainCall:
+    """Raises InvalidInput with every violation, TooLarge, UnknownName for a method, PreconditionFailed."""
+    if request.decision_id:
+        fault = "decisions are not kept, so none can be explained by its identifier; send the messages"
+        raise PreconditionFailed(fault, kind="DECISION", subject="decision_id")
+    faults = _Faults()
+    _check_caller(request, faults)
+    _check_name(request.head, "head", faults)
+    messages = _messages(request.messages, faults)
+    given = request.HasField("response")
+    candidates = (Candidate(_parts(request.response.parts, "response", faults)),) if given else ()
+    budget_s = request.budget.ToNanoseconds() / 1e9 if request.HasField("budget") else None
+    fits = budget_s is None or 0 < budget_s <= max_budget_s
+    faults.check(fits, "budget", f"over 0, at most {max_budget_s:g} s: explanations.max_budget_s")
+    generation = _generation(request, faults) if request.HasField("generation") else None
+    faults.raise_any()
+    method = request.method or AUTO
+    check_method(method)
+    _check_size([message.parts for message in messages] + [c.parts for c in candidates], limits)
+    return ExplainCall(
+        check=CheckCall(
+            request_id=request.request_id or uuid.uuid4().hex,
+            deadline=deadline,
+            messages=messages,
+            candidates=candidates,
+            policy=request.policy,
+            context=_context(request.context),
+            scope=_SCOPES[request.scope],
+        ),
+        head=request.head,
+        method=method,
+        budget_s=budget_s,
+        top_k=request.top_k,
+        attention=_attention(request.attention) if request.HasField("attention") else None,
+        generation=generation,
+    )
+
+
+def _attention(asked: explanation.AttentionSelection) -> AttentionChoice:
+    """Whether the model has them is its explainer's to say."""
+    return AttentionChoice(
+        layer=asked.layer if asked.HasField("layer") else None,
+        attention_head=asked.attention_head if asked.HasField("attention_head") else None,
+    )
+
+
+def _generation(request: guardrail.ExplainRequest, faults: _Faults) -> GenerationChoice:
+    asked = request.generation
+    faults.check(request.HasField("response"), "response", "needed: the response that the wrapped model wrote")
+    for name in ("head", "method"):
+        faults.check(not getattr(request, name), name, "goes with a head of the reward model, not with generation")
+    anything = asked.HasField("position") or asked.HasField("attention")
+    faults.check(anything, "generation", "set position, attention or both")
+    return GenerationChoice(
+        position=asked.position if asked.HasField("position") else None,
+        attention=_attention(asked.attention) if asked.HasField("attention") else None,
+        without_sink=asked.without_sink,
     )
 
 
 def _check_common(request: guardrail.CheckRequest | guardrail.GenerateRequest, faults: _Faults) -> None:
+    _check_caller(request, faults)
+    faults.check(len(request.views) <= MAX_VIEWS, "views", f"at most {MAX_VIEWS}")
+    for index, view in enumerate(request.views):
+        faults.check(view in _VIEWS, f"views[{index}]", "not a known View")
+
+
+def _check_caller(
+    request: guardrail.CheckRequest | guardrail.GenerateRequest | guardrail.ExplainRequest, faults: _Faults
+) -> None:
     visible = all("!" <= character <= "~" for character in request.request_id)
     faults.check(len(request.request_id) <= MAX_NAME and visible, "request_id", "at most 128 visible ASCII characters")
     _check_name(request.policy, "policy", faults)
@@ -140,9 +218,6 @@ def _check_common(request: guardrail.CheckRequest | guardrail.GenerateRequest, f
         _check_name(getattr(request.context, name), f"context.{name}", faults)
     _check_name(request.context.locale, "context.locale", faults, MAX_LOCALE)
     faults.check(request.scope in _SCOPES, "scope", "not a known Scope")
-    faults.check(len(request.views) <= MAX_VIEWS, "views", f"at most {MAX_VIEWS}")
-    for index, view in enumerate(request.views):
-        faults.check(view == guardrail.VIEW_SCORES, f"views[{index}]", "not a known View")
 
 
 def _check_name(value: str, path: str, faults: _Faults, longest: int = MAX_NAME) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from guards.scripts import Script
 from guards.types import (
@@ -21,6 +22,9 @@ from guards.types import (
     TextScores,
 )
 from service.backends.base import FinishReason, SamplingParameters
+
+if TYPE_CHECKING:
+    from service.explaining.exchange import ExplanationView
 
 
 class ModelRole(StrEnum):
@@ -55,6 +59,7 @@ class CheckCall:
     context: CallContext = CallContext()
     scope: Scope = Scope.NEW_TURNS
     want_scores: bool = False
+    want_explanation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class GenerateCall:
     context: CallContext = CallContext()
     scope: Scope = Scope.NEW_TURNS
     want_scores: bool = False
+    want_explanation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +168,7 @@ class CheckResult:
     provenance: Provenance
     timing: Timing
     redacted_messages: tuple[Message, ...] = ()
+    explanation: ExplanationView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +190,4 @@ class GenerateResult:
     model: str
     provenance: Provenance
     timing: Timing
+    explanation: ExplanationView | None = None

@@ -31,6 +31,7 @@ from guards.types import (
 from service.batcher import BatchReport
 from service.calibration_metrics import CalibrationMetrics
 from service.exchange import CheckCall, CheckResult, GenerateCall, GenerateResult, Timing, Verdict
+from service.explaining.metrics import ExplanationMetrics
 from service.probing.metrics import ProbeMetrics
 from service.rollout.metrics import RolloutMetrics
 
@@ -66,6 +67,7 @@ class Metrics:
         self.rollout = RolloutMetrics(self.registry)
         self.calibrations = CalibrationMetrics(self.registry)
         self.probes = ProbeMetrics(self.registry)
+        self.explanations = ExplanationMetrics(self.registry)
         self.build_info.labels(version).set(1)
 
     def render(self) -> bytes:

@@ -2,6 +2,8 @@
 
 check:     select policy -> place, lineup -> judge messages and candidates together -> rank -> answer
 generate:  select policy -> place, lineup -> judge messages -> ask the model -> judge its responses -> choose -> answer
+
+An explanation, where one is to be shown, comes after everything else and decides nothing.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from service.exchange import (
     Verdict,
     least_complete,
 )
+from service.explaining.explainer import Explainer
 from service.lineup import Lineup, Lineups
 from service.panel import judge, skipped, together
 from service.policies import PolicyStore
@@ -58,10 +61,11 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Writing:
-    """What the wrapped model wrote for one request; candidates and generations are the last attempt's."""
+    """What the wrapped model wrote for one request; candidates, generations and texts are the last attempt's."""
 
     candidates: tuple[RankedCandidate, ...] = ()
     generations: tuple[Generation, ...] = ()
+    texts: tuple[JudgedText, ...] = ()
     prompt_tokens: int = 0
     completion_tokens: int = 0
     attempts: int = 0
@@ -77,6 +81,7 @@ class Pipeline:
         observer: Observer,
         backend: Backend | None = None,
         audience: Audience | None = None,
+        explainer: Explainer | None = None,
     ) -> None:
         """`audience` hears of verdicts, for shadow versions to judge again."""
         self._policies = policies
@@ -85,6 +90,7 @@ class Pipeline:
         self._observer = observer
         self._backend = backend
         self._audience = audience
+        self._explainer = explainer
 
     async def check(self, call: CheckCall) -> CheckResult:
         """Judges the messages and every candidate; nothing is generated."""
@@ -96,6 +102,9 @@ class Pipeline:
             request, *verdicts = await self._judge(policy, lineup, call, prompt, [prompt, *responses])
         result = _checked(policy, lineup, call, request, verdicts, started, waited_s)
         self._observer.checked(call, result)
+        if call.want_explanation and self._explainer:
+            shown = await self._explainer.view(policy, lineup, call.deadline, prompt, responses, result)
+            return replace(result, explanation=shown)
         return result
 
     async def generate(self, call: GenerateCall) -> GenerateResult:
@@ -113,6 +122,9 @@ class Pipeline:
                 writing = await self._write(policy, lineup, backend, call, prompt, messages)
         result = _generated(policy, lineup, call, request, writing, backend.name, started, waited_s)
         self._observer.generated(call, result)
+        if call.want_explanation and self._explainer:
+            shown = await self._explainer.view(policy, lineup, call.deadline, prompt, writing.texts, result)
+            return replace(result, explanation=shown)
         return result
 
     async def _redact_history(self, policy: Policy, lineup: Lineup, call: GenerateCall, request: Verdict) -> Verdict:
@@ -151,6 +163,7 @@ class Pipeline:
             writing = _Writing(
                 candidates=rank(policy.rank_by, verdicts, responses),
                 generations=generations,
+                texts=tuple(texts),
                 prompt_tokens=writing.prompt_tokens + sum(g.prompt_tokens for g in generations),
                 completion_tokens=writing.completion_tokens + sum(g.completion_tokens for g in generations),
                 attempts=writing.attempts + len(generations),

@@ -27,6 +27,7 @@ from guards.types import (
 from service.backends.base import FinishReason
 from service.convert import duration
 from service.exchange import CheckResult, GenerateResult, Provenance, RankedCandidate, Timing, Verdict
+from service.explaining.replies import explanation_view
 from wardgate.v1 import conversation_pb2 as conversation
 from wardgate.v1 import decision_pb2 as decisions
 from wardgate.v1 import guardrail_pb2 as guardrail
@@ -79,6 +80,7 @@ def check_response(result: CheckResult, want_scores: bool) -> guardrail.CheckRes
         timing=_timing(result.timing),
         scores=_scores(result.request, result.candidates) if want_scores else (),
         redacted_messages=[_message(message) for message in result.redacted_messages],
+        explanation=explanation_view(result.explanation),
     )
 
 
@@ -100,6 +102,7 @@ def generate_response(result: GenerateResult, want_scores: bool) -> guardrail.Ge
         scores=_scores(result.request, result.candidates) if want_scores else (),
         model=result.model,
         attempts=result.attempts,
+        explanation=explanation_view(result.explanation),
     )
     if result.reward is not None:
         response.reward = result.reward

@@ -41,6 +41,14 @@ class JudgedText:
     pieces: tuple[Piece, ...]
     readings: tuple[Reading, ...] = ()
 
+    def spans(self, start: int, end: int) -> tuple[Span, ...]:
+        """Where code points [start, end) of `text.original` lie in the caller's messages."""
+        return tuple(
+            Span(piece.message, piece.part, max(start, piece.start) - piece.start, min(end, piece.end) - piece.start)
+            for piece in self.pieces
+            if max(start, piece.start) < min(end, piece.end)  # an empty part holds nothing
+        )
+
 
 class Submission:
     """The texts of one call: each model scores them at most once, when the first guard asks for a head of it.
@@ -88,7 +96,7 @@ class TextSubject:
     def __init__(self, text: JudgedText, submission: Submission, index: int) -> None:
         self.stage = text.stage
         self.text = text.text
-        self._pieces = text.pieces
+        self._judged = text
         self._submission = submission
         self._index = index
         self._asked: set[int] = set()  # ids of scorers
@@ -111,11 +119,7 @@ class TextSubject:
         return tuple(ModelScores(model, text) for model, text in results if text is not None)
 
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
-        return tuple(
-            Span(piece.message, piece.part, max(start, piece.start) - piece.start, min(end, piece.end) - piece.start)
-            for piece in self._pieces
-            if max(start, piece.start) < min(end, piece.end)  # an empty part holds nothing
-        )
+        return self._judged.spans(start, end)
 
 
 async def request_text(messages: Sequence[Message], scope: Scope) -> JudgedText:

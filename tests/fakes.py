@@ -17,9 +17,14 @@ from guards.types import Coverage, HeadScore, Message, ModelIdentity, ScoreTimin
 from service.admission import Admission
 from service.backends.base import Backend, FinishReason, Generation, SamplingParameters
 from service.calibrations import CalibrationStore
-from service.config import CalibrationSettings, GrpcSettings, LimitSettings
+from service.config import CalibrationSettings, ExplanationSettings, GrpcSettings, LimitSettings, NoBackend, Settings
 from service.decision_log import DecisionLog
 from service.drift import DriftMonitor
+from service.explaining.explainer import Explainer
+from service.explaining.explanations import Asked, Explanations
+from service.explaining.opening import explainable_generator
+from service.explaining.process import ExplainingProcess
+from service.explaining.work import ChildSettings
 from service.interceptors import Failures
 from service.lineup import FixedLineup
 from service.metrics import Metrics
@@ -156,6 +161,11 @@ class Running:
     admission: Admission
     pipeline: Pipeline
     server: Server
+    explanations: Explanations
+    chores: list[asyncio.Task[None]]
+
+    def stop_explaining(self) -> None:
+        self.chores[-1].cancel()
 
     async def check(self, request: guardrail.CheckRequest, timeout: float | None = 10.0) -> guardrail.CheckResponse:
         return await self.call("Check", request.SerializeToString(), guardrail.CheckResponse, timeout)
@@ -164,6 +174,9 @@ class Running:
         self, request: guardrail.GenerateRequest, timeout: float | None = 10.0
     ) -> guardrail.GenerateResponse:
         return await self.call("Generate", request.SerializeToString(), guardrail.GenerateResponse, timeout)
+
+    async def explain(self, request: guardrail.ExplainRequest, timeout: float = 10.0) -> guardrail.ExplainResponse:
+        return await self.call("Explain", request.SerializeToString(), guardrail.ExplainResponse, timeout)
 
     async def batch_check(self, *requests: guardrail.CheckRequest) -> guardrail.BatchCheckResponse:
         raw = guardrail.BatchCheckRequest(requests=requests).SerializeToString()
@@ -191,10 +204,14 @@ async def running_server(
     routes: dict[str, str] | None = None,
     others: Mapping[str, FakeScorer] | None = None,
     calibrations: CalibrationSettings | None = None,
+    explanation_settings: ExplanationSettings | None = None,
+    process: Asked | None = None,
+    artefact: Path | None = None,
 ) -> AsyncIterator[Running]:
     """A real gRPC server on a free port of loopback, around fakes, with the policies in a folder.
 
-    `others` are further models beside `scorer`.
+    `others` are further models beside `scorer`. Explanations run where there is a `process`; `artefact` is what it
+    opens for the fake scorer.
     """
     settings = grpc_settings or GrpcSettings(port=0, drain_s=1.0)
     scorer = scorer or FakeScorer()
@@ -212,21 +229,47 @@ async def running_server(
     store = PolicyStore(policies, "default", routes or {}, heads, loaded, known)
     store.load()
     places = admission or Admission(64, 64)
-    pipeline = Pipeline(store, FixedLineup(scorer, others), places, Observers(DecisionLog(metrics), drift), backend)
+    lineup = FixedLineup(scorer, others)
+    explaining = explanation_settings or ExplanationSettings()
+    explanations = Explanations(explaining, process or ExplainingProcess(ChildSettings("none", policies, 1)))
+    explainer = Explainer(
+        store,
+        lineup,
+        lambda digest: artefact,
+        explanations,
+        metrics.explanations,
+        explainable_generator(Settings(backend=NoBackend())),
+        explaining.view_budget_s,
+        explaining.default_budget_s,
+    )
+    observers = Observers(DecisionLog(metrics), drift)
+    pipeline = Pipeline(store, lineup, places, observers, backend, explainer=explainer)
     failures = Failures(metrics)
     sampling = SamplingParameters(max_tokens=64)
-    servicer = GuardrailServicer(pipeline, limits or LimitSettings(), sampling, settings.max_message_bytes, failures)
+    servicer = GuardrailServicer(
+        pipeline,
+        limits or LimitSettings(),
+        sampling,
+        settings.max_message_bytes,
+        failures,
+        explainer,
+        explaining.max_budget_s,
+    )
     server = Server(settings, [servicer], metrics, failures)
     await server.start()
     await server.set_health(dict.fromkeys(server.health_names, True))
     address = f"127.0.0.1:{server.port}"
-    watching = asyncio.create_task(drift.watch())
+    chores = [asyncio.create_task(drift.watch())]
+    if process is not None:
+        chores.append(asyncio.create_task(explanations.run()))
     try:
         async with grpc.aio.insecure_channel(address) as channel:
-            yield Running(address, channel, metrics, store, places, pipeline, server)
+            yield Running(address, channel, metrics, store, places, pipeline, server, explanations, chores)
     finally:
-        watching.cancel()
         await server.stop()
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
 
 
 def user(text: str) -> conversation.Message:

@@ -102,25 +102,38 @@ class TextEncoder:
         judged = item.prompt if item.response is None else item.response
         own = encoded.coverage.tokens_scored
         sequence = encoded.sequences[0]
-        return TracedWindow(sequence, len(sequence) - own - 1, tuple(self._tokens(judged.text).offsets[:own]))
+        return TracedWindow(sequence, len(sequence) - own - 1, tuple(self.tokens(judged.text).offsets[:own]))
 
     def whole_words(self) -> dict[str, int]:
         return whole_words(self._tokenizer)
 
-    def _tail(self, prompt: NormalizedText) -> list[int]:
-        ids = self._tokens(prompt.text).ids
-        return ids[max(0, len(ids) - self._window.context) :]
-
-    def _tokens(self, text: str) -> Encoding:
+    def tokens(self, text: str) -> Encoding:
+        """Without special tokens."""
         return self._tokenizer.encode(text, add_special_tokens=False)
+
+    def bounds(self, total: int, max_windows: int) -> list[tuple[int, int]]:
+        """The windows [start, end) over `total` tokens of a judged text."""
+        bounds = list(windows(total, self._window.size, self._window.overlap)) if total else [(0, 0)]
+        return both_ends(bounds, max_windows)
+
+    def context_start(self, total: int) -> int:
+        """The first of a prompt's tokens that a response's windows see."""
+        return max(0, total - self._window.context)
+
+    def special(self, token: str) -> int:
+        """Raises ModelError when the tokenizer has no such token."""
+        return _special(self._tokenizer, token)
+
+    def _tail(self, prompt: NormalizedText) -> list[int]:
+        ids = self.tokens(prompt.text).ids
+        return ids[self.context_start(len(ids)) :]
 
     def _windowed(
         self, kind: Kind, text: NormalizedText, opening: Sequence[int], context: Sequence[int], max_windows: int
     ) -> EncodedText:
-        tokens = self._tokens(text.text)
+        tokens = self.tokens(text.text)
         total = len(tokens.ids)
-        bounds = list(windows(total, self._window.size, self._window.overlap)) if total else [(0, 0)]
-        kept = both_ends(bounds, max_windows)
+        kept = self.bounds(total, max_windows)
         own_segment = 0 if kind == "prompt" else 1
         sequences = []
         for start, end in kept:

@@ -4,7 +4,7 @@ from wardgate.channel import TLS
 from wardgate.client import AsyncClient, Client
 from wardgate.decisions import decision_allows, decision_redacts
 from wardgate.errors import Violation, WardgateError
-from wardgate.requests import check_request, generate_request
+from wardgate.requests import check_request, explain_request, generate_request
 
 __all__ = [
     "TLS",
@@ -15,5 +15,6 @@ __all__ = [
     "check_request",
     "decision_allows",
     "decision_redacts",
+    "explain_request",
     "generate_request",
 ]

@@ -15,13 +15,15 @@ from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from wardgate.channel import SERVICE
 from wardgate.errors import WardgateError
-from wardgate.requests import Conversation, Response, Scope, check_request, generate_request
+from wardgate.requests import Conversation, Response, Scope, check_request, explain_request, generate_request
 from wardgate.v1.conversation_pb2 import CallContext
+from wardgate.v1.explanation_pb2 import AttentionSelection, GenerationSelection
 from wardgate.v1.guardrail_pb2 import (
     BatchCheckRequest,
     BatchCheckResponse,
     CheckRequest,
     CheckResponse,
+    ExplainResponse,
     GenerateResponse,
 )
 
@@ -32,7 +34,7 @@ _SERVING = 1  # of grpc.health.v1.HealthCheckResponse.ServingStatus
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Result]):
-    """One call to make. `timeout` is in seconds; None takes the client's, of which `generates` chooses one.
+    """One call to make. `timeout` is in seconds; None takes the client's, of which `generates` chooses the longer.
 
     `answers` are the results that stand for a status code, instead of an error.
     """
@@ -70,12 +72,14 @@ def check(
     context: CallContext | Mapping[str, str] | None = None,
     scope: Scope = "",
     scores: bool = False,
+    explanation: bool = False,
     request_id: str = "",
     timeout: float | None = None,
 ) -> Call[CheckResponse]:
     """Judges messages, and responses to them if there are any; a text is the user's.
 
-    `policy` is a name or "name@version"; empty leaves it to the server. With `scores`, the reply holds every head's.
+    `policy` is a name or "name@version"; empty leaves it to the server. With `scores`, the reply holds every head's;
+    with `explanation`, why the head that weighed most gave its risk, or why that cannot be said in time.
     `timeout` is in seconds. Raises WardgateError.
     """
     request = check_request(
@@ -86,6 +90,7 @@ def check(
         context=context,
         scope=scope,
         scores=scores,
+        explanation=explanation,
         request_id=request_id,
     )
     return Call(f"/{SERVICE}/Check", request, CheckResponse.FromString, timeout)
@@ -118,6 +123,7 @@ def generate(
     context: CallContext | Mapping[str, str] | None = None,
     scope: Scope = "",
     scores: bool = False,
+    explanation: bool = False,
     request_id: str = "",
     timeout: float | None = None,
 ) -> Call[GenerateResponse]:
@@ -137,9 +143,50 @@ def generate(
         context=context,
         scope=scope,
         scores=scores,
+        explanation=explanation,
         request_id=request_id,
     )
     return Call(f"/{SERVICE}/Generate", request, GenerateResponse.FromString, timeout, generates=True)
+
+
+def explain(
+    messages: Conversation,
+    *,
+    response: Response | None = None,
+    head: str = "",
+    method: str = "",
+    budget: float | None = None,
+    top_k: int = 0,
+    attention: AttentionSelection | None = None,
+    generation: GenerationSelection | None = None,
+    policy: str = "",
+    context: CallContext | Mapping[str, str] | None = None,
+    scope: Scope = "",
+    request_id: str = "",
+    timeout: float | None = None,
+) -> Call[ExplainResponse]:
+    """Why a head of the reward model gave the messages, or the response to them, its risk.
+
+    `head` empty takes the policy's. `method` is "fast", "exact", "auto" (the same when empty) or one by name, and may
+    take `budget` seconds. With `top_k`, only so many tokens are told. `attention` asks for a map beside it;
+    `generation` explains how the wrapped model wrote the response, instead. The server's first explanation waits some
+    seconds for a process to start. `timeout` is in seconds. Raises WardgateError.
+    """
+    request = explain_request(
+        messages,
+        response=response,
+        head=head,
+        method=method,
+        budget=budget,
+        top_k=top_k,
+        attention=attention,
+        generation=generation,
+        policy=policy,
+        context=context,
+        scope=scope,
+        request_id=request_id,
+    )
+    return Call(f"/{SERVICE}/Explain", request, ExplainResponse.FromString, timeout, generates=True)
 
 
 def healthy(service: str = "", *, timeout: float | None = None) -> Call[bool]:

@@ -10,7 +10,8 @@ from typing import Literal
 
 from wardgate.v1 import conversation_pb2, guardrail_pb2
 from wardgate.v1.conversation_pb2 import CallContext, Candidate, ContentPart, Message
-from wardgate.v1.guardrail_pb2 import CheckRequest, GenerateRequest, SamplingParameters
+from wardgate.v1.explanation_pb2 import AttentionSelection, GenerationSelection
+from wardgate.v1.guardrail_pb2 import CheckRequest, ExplainRequest, GenerateRequest, SamplingParameters
 
 Turn = str | Mapping[str, str] | Message
 """A text is the user's; a dict has "role", "content" and perhaps "name"."""
@@ -45,11 +46,13 @@ def check_request(
     context: CallContext | Mapping[str, str] | None = None,
     scope: Scope = "",
     scores: bool = False,
+    explanation: bool = False,
     request_id: str = "",
 ) -> CheckRequest:
     """What to judge: the messages, and the responses to them if there are any.
 
-    `policy` is a name or "name@version"; empty leaves it to the server. With `scores`, the reply holds every head's.
+    `policy` is a name or "name@version"; empty leaves it to the server. With `scores`, the reply holds every head's;
+    with `explanation`, why the head that weighed most gave its risk.
     """
     candidates = [] if response is None else [_candidate(response)]
     candidates += [_candidate(other) for other in responses]
@@ -60,7 +63,7 @@ def check_request(
         messages=_messages(messages),
         candidates=candidates,
         scope=_scope(scope),
-        views=_views(scores),
+        views=_views(scores, explanation),
     )
 
 
@@ -77,6 +80,7 @@ def generate_request(
     context: CallContext | Mapping[str, str] | None = None,
     scope: Scope = "",
     scores: bool = False,
+    explanation: bool = False,
     request_id: str = "",
 ) -> GenerateRequest:
     """A conversation to answer. What is None takes the server's default."""
@@ -92,8 +96,42 @@ def generate_request(
         messages=_messages(messages),
         sampling=sampling,
         scope=_scope(scope),
-        views=_views(scores),
+        views=_views(scores, explanation),
     )
+
+
+def explain_request(
+    messages: Conversation,
+    *,
+    response: Response | None = None,
+    head: str = "",
+    method: str = "",
+    budget: float | None = None,
+    top_k: int = 0,
+    attention: AttentionSelection | None = None,
+    generation: GenerationSelection | None = None,
+    policy: str = "",
+    context: CallContext | Mapping[str, str] | None = None,
+    scope: Scope = "",
+    request_id: str = "",
+) -> ExplainRequest:
+    """What to explain: what the messages' head said, or the response's. `budget` is in seconds."""
+    request = ExplainRequest(
+        request_id=request_id,
+        context=_context(context),
+        policy=policy,
+        messages=_messages(messages),
+        response=None if response is None else _candidate(response),
+        scope=_scope(scope),
+        head=head,
+        method=method,
+        top_k=top_k,
+        attention=attention,
+        generation=generation,
+    )
+    if budget is not None:
+        request.budget.FromNanoseconds(int(budget * 1e9))
+    return request
 
 
 def _messages(conversation: Conversation) -> list[Message]:
@@ -149,5 +187,6 @@ def _scope(scope: Scope) -> guardrail_pb2.Scope:
         raise ValueError(f"scope is one of {', '.join(name for name in _SCOPES if name)}, or empty") from None
 
 
-def _views(scores: bool) -> list[guardrail_pb2.View]:
-    return [guardrail_pb2.VIEW_SCORES] if scores else []
+def _views(scores: bool, explanation: bool) -> list[guardrail_pb2.View]:
+    asked = {guardrail_pb2.VIEW_SCORES: scores, guardrail_pb2.VIEW_EXPLANATION: explanation}
+    return [view for view, wanted in asked.items() if wanted]

@@ -111,6 +111,11 @@ class Rollout:
         """Digests of the versions in memory."""
         return frozenset(self._loaded)
 
+    def folder_of(self, digest: str) -> Path | None:
+        """Of a version in memory; None when it is there no more."""
+        model = self._loaded.get(digest)
+        return model.artefact.folder if model else None
+
     def read_catalogue(self) -> Catalogue:
         """Blocks: reads every version's files."""
         return read_catalogue(self.directory, self._configured)

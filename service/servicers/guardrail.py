@@ -1,4 +1,4 @@
-"""GuardrailService: decode, call the pipeline, encode."""
+"""GuardrailService: decode, call the pipeline or the explainer, encode."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from guards.errors import FieldViolation, InvalidInput
 from service.backends.base import SamplingParameters
 from service.config import LimitSettings
-from service.convert import MAX_BATCH, check_call, generate_call, parse
+from service.convert import MAX_BATCH, check_call, explain_call, generate_call, parse
+from service.explaining.explainer import Explainer
+from service.explaining.replies import explain_response
 from service.interceptors import Failures, Method, StreamMethod
 from service.pipeline import Pipeline
 from service.replies import check_response, generate_response
@@ -29,16 +31,26 @@ class GuardrailServicer:
         sampling: SamplingParameters,
         max_message_bytes: int,
         failures: Failures,
+        explainer: Explainer,
+        max_budget_s: float,
     ) -> None:
+        """`max_budget_s`: most that a caller may spend on an explanation."""
         self._pipeline = pipeline
         self._limits = limits
         self._sampling = sampling
         self._max_message_bytes = max_message_bytes
         self._failures = failures
+        self._explainer = explainer
+        self._max_budget_s = max_budget_s
 
     @property
     def methods(self) -> Mapping[str, Method]:
-        return {"Check": self.check, "BatchCheck": self.batch_check, "Generate": self.generate}
+        return {
+            "Check": self.check,
+            "BatchCheck": self.batch_check,
+            "Generate": self.generate,
+            "Explain": self.explain,
+        }
 
     @property
     def stream_methods(self) -> Mapping[str, StreamMethod]:
@@ -59,6 +71,11 @@ class GuardrailServicer:
         request = parse(guardrail.GenerateRequest, raw, self._max_message_bytes)
         call = generate_call(request, self._limits, self._sampling, deadline)
         return generate_response(await self._pipeline.generate(call), call.want_scores)
+
+    async def explain(self, raw: bytes, deadline: float) -> guardrail.ExplainResponse:
+        request = parse(guardrail.ExplainRequest, raw, self._max_message_bytes)
+        call = explain_call(request, self._limits, self._max_budget_s, deadline)
+        return explain_response(call.check.request_id, await self._explainer.explain(call))
 
     async def _check(self, request: guardrail.CheckRequest, deadline: float) -> guardrail.CheckResponse:
         call = check_call(request, self._limits, deadline)

@@ -55,6 +55,9 @@ class GuardrailServer(guardrail_pb2_grpc.GuardrailServiceServicer):
     def Generate(self, request: guardrail_pb2.GenerateRequest, context: grpc.ServicerContext) -> Message:
         return self._answer(request, context, guardrail_pb2.GenerateResponse(request_id=request.request_id))
 
+    def Explain(self, request: guardrail_pb2.ExplainRequest, context: grpc.ServicerContext) -> Message:
+        return self._answer(request, context, guardrail_pb2.ExplainResponse(request_id=request.request_id))
+
 
 @pytest.fixture
 def guardrail() -> Iterator[GuardrailServer]:

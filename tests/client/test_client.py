@@ -27,11 +27,11 @@ Caller = Callable[..., Awaitable[Any]]
 def call(request: pytest.FixtureRequest, guardrail: GuardrailServer) -> Caller:
     """Calls a method of either client by name; `settings` go to the client."""
 
-    async def blocking(method: str, *args: Any, settings: dict[str, Any] | None = None, **kwargs: Any) -> Any:
+    async def blocking(method: str, /, *args: Any, settings: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         with wardgate.Client(guardrail.target, **(settings or {})) as client:
             return getattr(client, method)(*args, **kwargs)
 
-    async def awaited(method: str, *args: Any, settings: dict[str, Any] | None = None, **kwargs: Any) -> Any:
+    async def awaited(method: str, /, *args: Any, settings: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         async with wardgate.AsyncClient(guardrail.target, **(settings or {})) as client:
             return await getattr(client, method)(*args, **kwargs)
 
@@ -90,6 +90,23 @@ async def test_generation_sends_only_the_sampling_that_was_asked_for(call: Calle
     assert sampling == guardrail_pb2.SamplingParameters(temperature=0.0, stop=["END"])
     assert sampling.HasField("temperature")
     assert not sampling.HasField("max_tokens")
+
+
+async def test_an_explanation_is_asked_for_as_the_caller_says(call: Caller, guardrail: GuardrailServer) -> None:
+    await call("explain", "hello", response="hi", head="response_reward", method="fast", budget=1.5, top_k=3)
+
+    request = guardrail.calls[0].request
+    assert (request.head, request.method, request.top_k) == ("response_reward", "fast", 3)
+    assert request.budget.ToMilliseconds() == 1500
+    assert request.response.parts[0].text == "hi"
+    assert not request.HasField("attention")
+
+
+async def test_a_check_shows_an_explanation_when_asked(call: Caller, guardrail: GuardrailServer) -> None:
+    await call("check", "hello", scores=True, explanation=True)
+    await call("generate", "hello", explanation=True)
+    views = [list(recorded.request.views) for recorded in guardrail.calls]
+    assert views == [[guardrail_pb2.VIEW_SCORES, guardrail_pb2.VIEW_EXPLANATION], [guardrail_pb2.VIEW_EXPLANATION]]
 
 
 async def test_every_call_has_a_timeout_and_generation_a_longer_one(call: Caller, guardrail: GuardrailServer) -> None:
@@ -257,7 +274,7 @@ def test_an_asyncio_client_can_be_made_before_the_loop_runs(guardrail: Guardrail
     assert asyncio.run(use()) == "r9"
 
 
-@pytest.mark.parametrize("method", ["check", "batch_check", "generate", "healthy"])
+@pytest.mark.parametrize("method", ["check", "batch_check", "generate", "explain", "healthy"])
 def test_both_clients_show_the_same_signature(method: str) -> None:
     blocking, awaited = (getattr(kind, method) for kind in (wardgate.Client, wardgate.AsyncClient))
     assert inspect.signature(blocking) == inspect.signature(awaited)

@@ -22,44 +22,50 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from wardgate.v1 import conversation_pb2 as wardgate_dot_v1_dot_conversation__pb2
 from wardgate.v1 import decision_pb2 as wardgate_dot_v1_dot_decision__pb2
+from wardgate.v1 import explanation_pb2 as wardgate_dot_v1_dot_explanation__pb2
 from wardgate.v1 import status_pb2 as wardgate_dot_v1_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bwardgate/v1/guardrail.proto\x12\x0bwardgate.v1\x1a\x1ewardgate/v1/conversation.proto\x1a\x1awardgate/v1/decision.proto\x1a\x18wardgate/v1/status.proto\"\xf6\x01\n\x0c\x43heckRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x18.wardgate.v1.CallContext\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.wardgate.v1.Message\x12*\n\ncandidates\x18\x05 \x03(\x0b\x32\x16.wardgate.v1.Candidate\x12!\n\x05scope\x18\x06 \x01(\x0e\x32\x12.wardgate.v1.Scope\x12 \n\x05views\x18\x07 \x03(\x0e\x32\x11.wardgate.v1.View\"\x8d\x03\n\rCheckResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\'\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x15.wardgate.v1.Decision\x12\x30\n\ncandidates\x18\x04 \x03(\x0b\x32\x1c.wardgate.v1.CandidateResult\x12(\n\x06guards\x18\x05 \x03(\x0b\x32\x18.wardgate.v1.GuardResult\x12\'\n\x08\x63overage\x18\x06 \x01(\x0b\x32\x15.wardgate.v1.Coverage\x12+\n\nprovenance\x18\x07 \x01(\x0b\x32\x17.wardgate.v1.Provenance\x12#\n\x06timing\x18\x08 \x01(\x0b\x32\x13.wardgate.v1.Timing\x12\"\n\x06scores\x18\t \x03(\x0b\x32\x12.wardgate.v1.Score\x12/\n\x11redacted_messages\x18\n \x03(\x0b\x32\x14.wardgate.v1.Message\"\x92\x01\n\x0f\x43\x61ndidateResult\x12\'\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x15.wardgate.v1.Decision\x12\x13\n\x06reward\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04rank\x18\x03 \x01(\r\x12(\n\x08redacted\x18\x04 \x01(\x0b\x32\x16.wardgate.v1.CandidateB\t\n\x07_reward\"@\n\x11\x42\x61tchCheckRequest\x12+\n\x08requests\x18\x01 \x03(\x0b\x32\x19.wardgate.v1.CheckRequest\"@\n\x12\x42\x61tchCheckResponse\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.wardgate.v1.BatchCheckItem\"t\n\x0e\x42\x61tchCheckItem\x12.\n\x08response\x18\x01 \x01(\x0b\x32\x1a.wardgate.v1.CheckResponseH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.wardgate.v1.ItemStatusH\x00\x42\x08\n\x06result\"\xcc\x01\n\x12SamplingParameters\x12\x17\n\nmax_tokens\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05top_k\x18\x04 \x01(\rH\x03\x88\x01\x01\x12\x0c\n\x04stop\x18\x05 \x03(\t\x12\x11\n\x04seed\x18\x06 \x01(\x04H\x04\x88\x01\x01\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x07\n\x05_seed\"\x80\x02\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x18.wardgate.v1.CallContext\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.wardgate.v1.Message\x12\x31\n\x08sampling\x18\x05 \x01(\x0b\x32\x1f.wardgate.v1.SamplingParameters\x12!\n\x05scope\x18\x06 \x01(\x0e\x32\x12.wardgate.v1.Scope\x12 \n\x05views\x18\x07 \x03(\x0e\x32\x11.wardgate.v1.View\"9\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\"\xea\x03\n\x10GenerateResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\'\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x15.wardgate.v1.Decision\x12%\n\x07message\x18\x04 \x01(\x0b\x32\x14.wardgate.v1.Message\x12\x30\n\rfinish_reason\x18\x05 \x01(\x0e\x32\x19.wardgate.v1.FinishReason\x12\x13\n\x06reward\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12!\n\x05usage\x18\x07 \x01(\x0b\x32\x12.wardgate.v1.Usage\x12(\n\x06guards\x18\x08 \x03(\x0b\x32\x18.wardgate.v1.GuardResult\x12\'\n\x08\x63overage\x18\t \x01(\x0b\x32\x15.wardgate.v1.Coverage\x12+\n\nprovenance\x18\n \x01(\x0b\x32\x17.wardgate.v1.Provenance\x12#\n\x06timing\x18\x0b \x01(\x0b\x32\x13.wardgate.v1.Timing\x12\"\n\x06scores\x18\x0c \x03(\x0b\x32\x12.wardgate.v1.Score\x12\r\n\x05model\x18\r \x01(\t\x12\x10\n\x08\x61ttempts\x18\x0e \x01(\rB\t\n\x07_reward*Q\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSCOPE_NEW_TURNS\x10\x01\x12\x1c\n\x18SCOPE_WHOLE_CONVERSATION\x10\x02*-\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVIEW_SCORES\x10\x01*\x81\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x03\x32\xea\x01\n\x10GuardrailService\x12>\n\x05\x43heck\x12\x19.wardgate.v1.CheckRequest\x1a\x1a.wardgate.v1.CheckResponse\x12M\n\nBatchCheck\x12\x1e.wardgate.v1.BatchCheckRequest\x1a\x1f.wardgate.v1.BatchCheckResponse\x12G\n\x08Generate\x12\x1c.wardgate.v1.GenerateRequest\x1a\x1d.wardgate.v1.GenerateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bwardgate/v1/guardrail.proto\x12\x0bwardgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ewardgate/v1/conversation.proto\x1a\x1awardgate/v1/decision.proto\x1a\x1dwardgate/v1/explanation.proto\x1a\x18wardgate/v1/status.proto\"\xf6\x01\n\x0c\x43heckRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x18.wardgate.v1.CallContext\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.wardgate.v1.Message\x12*\n\ncandidates\x18\x05 \x03(\x0b\x32\x16.wardgate.v1.Candidate\x12!\n\x05scope\x18\x06 \x01(\x0e\x32\x12.wardgate.v1.Scope\x12 \n\x05views\x18\x07 \x03(\x0e\x32\x11.wardgate.v1.View\"\xc0\x03\n\rCheckResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\'\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x15.wardgate.v1.Decision\x12\x30\n\ncandidates\x18\x04 \x03(\x0b\x32\x1c.wardgate.v1.CandidateResult\x12(\n\x06guards\x18\x05 \x03(\x0b\x32\x18.wardgate.v1.GuardResult\x12\'\n\x08\x63overage\x18\x06 \x01(\x0b\x32\x15.wardgate.v1.Coverage\x12+\n\nprovenance\x18\x07 \x01(\x0b\x32\x17.wardgate.v1.Provenance\x12#\n\x06timing\x18\x08 \x01(\x0b\x32\x13.wardgate.v1.Timing\x12\"\n\x06scores\x18\t \x03(\x0b\x32\x12.wardgate.v1.Score\x12/\n\x11redacted_messages\x18\n \x03(\x0b\x32\x14.wardgate.v1.Message\x12\x31\n\x0b\x65xplanation\x18\x0b \x01(\x0b\x32\x1c.wardgate.v1.ExplanationView\"\x92\x01\n\x0f\x43\x61ndidateResult\x12\'\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x15.wardgate.v1.Decision\x12\x13\n\x06reward\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04rank\x18\x03 \x01(\r\x12(\n\x08redacted\x18\x04 \x01(\x0b\x32\x16.wardgate.v1.CandidateB\t\n\x07_reward\"@\n\x11\x42\x61tchCheckRequest\x12+\n\x08requests\x18\x01 \x03(\x0b\x32\x19.wardgate.v1.CheckRequest\"@\n\x12\x42\x61tchCheckResponse\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.wardgate.v1.BatchCheckItem\"t\n\x0e\x42\x61tchCheckItem\x12.\n\x08response\x18\x01 \x01(\x0b\x32\x1a.wardgate.v1.CheckResponseH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.wardgate.v1.ItemStatusH\x00\x42\x08\n\x06result\"\xcc\x01\n\x12SamplingParameters\x12\x17\n\nmax_tokens\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05top_k\x18\x04 \x01(\rH\x03\x88\x01\x01\x12\x0c\n\x04stop\x18\x05 \x03(\t\x12\x11\n\x04seed\x18\x06 \x01(\x04H\x04\x88\x01\x01\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x07\n\x05_seed\"\x80\x02\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x18.wardgate.v1.CallContext\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.wardgate.v1.Message\x12\x31\n\x08sampling\x18\x05 \x01(\x0b\x32\x1f.wardgate.v1.SamplingParameters\x12!\n\x05scope\x18\x06 \x01(\x0e\x32\x12.wardgate.v1.Scope\x12 \n\x05views\x18\x07 \x03(\x0e\x32\x11.wardgate.v1.View\"9\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\"\x9d\x04\n\x10GenerateResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\'\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x15.wardgate.v1.Decision\x12%\n\x07message\x18\x04 \x01(\x0b\x32\x14.wardgate.v1.Message\x12\x30\n\rfinish_reason\x18\x05 \x01(\x0e\x32\x19.wardgate.v1.FinishReason\x12\x13\n\x06reward\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12!\n\x05usage\x18\x07 \x01(\x0b\x32\x12.wardgate.v1.Usage\x12(\n\x06guards\x18\x08 \x03(\x0b\x32\x18.wardgate.v1.GuardResult\x12\'\n\x08\x63overage\x18\t \x01(\x0b\x32\x15.wardgate.v1.Coverage\x12+\n\nprovenance\x18\n \x01(\x0b\x32\x17.wardgate.v1.Provenance\x12#\n\x06timing\x18\x0b \x01(\x0b\x32\x13.wardgate.v1.Timing\x12\"\n\x06scores\x18\x0c \x03(\x0b\x32\x12.wardgate.v1.Score\x12\r\n\x05model\x18\r \x01(\t\x12\x10\n\x08\x61ttempts\x18\x0e \x01(\r\x12\x31\n\x0b\x65xplanation\x18\x0f \x01(\x0b\x32\x1c.wardgate.v1.ExplanationViewB\t\n\x07_reward\"\xab\x03\n\x0e\x45xplainRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x18.wardgate.v1.CallContext\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x04 \x01(\t\x12&\n\x08messages\x18\x05 \x03(\x0b\x32\x14.wardgate.v1.Message\x12(\n\x08response\x18\x06 \x01(\x0b\x32\x16.wardgate.v1.Candidate\x12!\n\x05scope\x18\x07 \x01(\x0e\x32\x12.wardgate.v1.Scope\x12\x0c\n\x04head\x18\x08 \x01(\t\x12\x0e\n\x06method\x18\t \x01(\t\x12)\n\x06\x62udget\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05top_k\x18\x0b \x01(\r\x12\x32\n\tattention\x18\x0c \x01(\x0b\x32\x1f.wardgate.v1.AttentionSelection\x12\x34\n\ngeneration\x18\r \x01(\x0b\x32 .wardgate.v1.GenerationSelection\"\x9a\x01\n\x0f\x45xplainResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12/\n\x0b\x65xplanation\x18\x02 \x01(\x0b\x32\x18.wardgate.v1.ExplanationH\x00\x12\x38\n\ngeneration\x18\x03 \x01(\x0b\x32\".wardgate.v1.GenerationExplanationH\x00\x42\x08\n\x06result*Q\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSCOPE_NEW_TURNS\x10\x01\x12\x1c\n\x18SCOPE_WHOLE_CONVERSATION\x10\x02*C\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVIEW_SCORES\x10\x01\x12\x14\n\x10VIEW_EXPLANATION\x10\x02*\x81\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x03\x32\xb0\x02\n\x10GuardrailService\x12>\n\x05\x43heck\x12\x19.wardgate.v1.CheckRequest\x1a\x1a.wardgate.v1.CheckResponse\x12M\n\nBatchCheck\x12\x1e.wardgate.v1.BatchCheckRequest\x1a\x1f.wardgate.v1.BatchCheckResponse\x12G\n\x08Generate\x12\x1c.wardgate.v1.GenerateRequest\x1a\x1d.wardgate.v1.GenerateResponse\x12\x44\n\x07\x45xplain\x12\x1b.wardgate.v1.ExplainRequest\x1a\x1c.wardgate.v1.ExplainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wardgate.v1.guardrail_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCOPE']._serialized_start=2196
-  _globals['_SCOPE']._serialized_end=2277
-  _globals['_VIEW']._serialized_start=2279
-  _globals['_VIEW']._serialized_end=2324
-  _globals['_FINISHREASON']._serialized_start=2327
-  _globals['_FINISHREASON']._serialized_end=2456
-  _globals['_CHECKREQUEST']._serialized_start=131
-  _globals['_CHECKREQUEST']._serialized_end=377
-  _globals['_CHECKRESPONSE']._serialized_start=380
-  _globals['_CHECKRESPONSE']._serialized_end=777
-  _globals['_CANDIDATERESULT']._serialized_start=780
-  _globals['_CANDIDATERESULT']._serialized_end=926
-  _globals['_BATCHCHECKREQUEST']._serialized_start=928
-  _globals['_BATCHCHECKREQUEST']._serialized_end=992
-  _globals['_BATCHCHECKRESPONSE']._serialized_start=994
-  _globals['_BATCHCHECKRESPONSE']._serialized_end=1058
-  _globals['_BATCHCHECKITEM']._serialized_start=1060
-  _globals['_BATCHCHECKITEM']._serialized_end=1176
-  _globals['_SAMPLINGPARAMETERS']._serialized_start=1179
-  _globals['_SAMPLINGPARAMETERS']._serialized_end=1383
-  _globals['_GENERATEREQUEST']._serialized_start=1386
-  _globals['_GENERATEREQUEST']._serialized_end=1642
-  _globals['_USAGE']._serialized_start=1644
-  _globals['_USAGE']._serialized_end=1701
-  _globals['_GENERATERESPONSE']._serialized_start=1704
-  _globals['_GENERATERESPONSE']._serialized_end=2194
-  _globals['_GUARDRAILSERVICE']._serialized_start=2459
-  _globals['_GUARDRAILSERVICE']._serialized_end=2693
+  _globals['_SCOPE']._serialized_start=2948
+  _globals['_SCOPE']._serialized_end=3029
+  _globals['_VIEW']._serialized_start=3031
+  _globals['_VIEW']._serialized_end=3098
+  _globals['_FINISHREASON']._serialized_start=3101
+  _globals['_FINISHREASON']._serialized_end=3230
+  _globals['_CHECKREQUEST']._serialized_start=194
+  _globals['_CHECKREQUEST']._serialized_end=440
+  _globals['_CHECKRESPONSE']._serialized_start=443
+  _globals['_CHECKRESPONSE']._serialized_end=891
+  _globals['_CANDIDATERESULT']._serialized_start=894
+  _globals['_CANDIDATERESULT']._serialized_end=1040
+  _globals['_BATCHCHECKREQUEST']._serialized_start=1042
+  _globals['_BATCHCHECKREQUEST']._serialized_end=1106
+  _globals['_BATCHCHECKRESPONSE']._serialized_start=1108
+  _globals['_BATCHCHECKRESPONSE']._serialized_end=1172
+  _globals['_BATCHCHECKITEM']._serialized_start=1174
+  _globals['_BATCHCHECKITEM']._serialized_end=1290
+  _globals['_SAMPLINGPARAMETERS']._serialized_start=1293
+  _globals['_SAMPLINGPARAMETERS']._serialized_end=1497
+  _globals['_GENERATEREQUEST']._serialized_start=1500
+  _globals['_GENERATEREQUEST']._serialized_end=1756
+  _globals['_USAGE']._serialized_start=1758
+  _globals['_USAGE']._serialized_end=1815
+  _globals['_GENERATERESPONSE']._serialized_start=1818
+  _globals['_GENERATERESPONSE']._serialized_end=2359
+  _globals['_EXPLAINREQUEST']._serialized_start=2362
+  _globals['_EXPLAINREQUEST']._serialized_end=2789
+  _globals['_EXPLAINRESPONSE']._serialized_start=2792
+  _globals['_EXPLAINRESPONSE']._serialized_end=2946
+  _globals['_GUARDRAILSERVICE']._serialized_start=3233
+  _globals['_GUARDRAILSERVICE']._serialized_end=3537
 # @@protoc_insertion_point(module_scope)

@@ -1,5 +1,9 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
 from wardgate.v1 import conversation_pb2 as _conversation_pb2
 from wardgate.v1 import decision_pb2 as _decision_pb2
+from wardgate.v1 import explanation_pb2 as _explanation_pb2
 from wardgate.v1 import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -20,6 +24,7 @@ class View(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     VIEW_UNSPECIFIED: _ClassVar[View]
     VIEW_SCORES: _ClassVar[View]
+    VIEW_EXPLANATION: _ClassVar[View]
 
 class FinishReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -32,6 +37,7 @@ SCOPE_NEW_TURNS: Scope
 SCOPE_WHOLE_CONVERSATION: Scope
 VIEW_UNSPECIFIED: View
 VIEW_SCORES: View
+VIEW_EXPLANATION: View
 FINISH_REASON_UNSPECIFIED: FinishReason
 FINISH_REASON_STOP: FinishReason
 FINISH_REASON_LENGTH: FinishReason
@@ -56,7 +62,7 @@ class CheckRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., context: _Optional[_Union[_conversation_pb2.CallContext, _Mapping]] = ..., policy: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[_conversation_pb2.Message, _Mapping]]] = ..., candidates: _Optional[_Iterable[_Union[_conversation_pb2.Candidate, _Mapping]]] = ..., scope: _Optional[_Union[Scope, str]] = ..., views: _Optional[_Iterable[_Union[View, str]]] = ...) -> None: ...
 
 class CheckResponse(_message.Message):
-    __slots__ = ("request_id", "decision_id", "decision", "candidates", "guards", "coverage", "provenance", "timing", "scores", "redacted_messages")
+    __slots__ = ("request_id", "decision_id", "decision", "candidates", "guards", "coverage", "provenance", "timing", "scores", "redacted_messages", "explanation")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +73,7 @@ class CheckResponse(_message.Message):
     TIMING_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
     REDACTED_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     decision_id: str
     decision: _decision_pb2.Decision
@@ -77,7 +84,8 @@ class CheckResponse(_message.Message):
     timing: _decision_pb2.Timing
     scores: _containers.RepeatedCompositeFieldContainer[_decision_pb2.Score]
     redacted_messages: _containers.RepeatedCompositeFieldContainer[_conversation_pb2.Message]
-    def __init__(self, request_id: _Optional[str] = ..., decision_id: _Optional[str] = ..., decision: _Optional[_Union[_decision_pb2.Decision, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[CandidateResult, _Mapping]]] = ..., guards: _Optional[_Iterable[_Union[_decision_pb2.GuardResult, _Mapping]]] = ..., coverage: _Optional[_Union[_decision_pb2.Coverage, _Mapping]] = ..., provenance: _Optional[_Union[_decision_pb2.Provenance, _Mapping]] = ..., timing: _Optional[_Union[_decision_pb2.Timing, _Mapping]] = ..., scores: _Optional[_Iterable[_Union[_decision_pb2.Score, _Mapping]]] = ..., redacted_messages: _Optional[_Iterable[_Union[_conversation_pb2.Message, _Mapping]]] = ...) -> None: ...
+    explanation: _explanation_pb2.ExplanationView
+    def __init__(self, request_id: _Optional[str] = ..., decision_id: _Optional[str] = ..., decision: _Optional[_Union[_decision_pb2.Decision, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[CandidateResult, _Mapping]]] = ..., guards: _Optional[_Iterable[_Union[_decision_pb2.GuardResult, _Mapping]]] = ..., coverage: _Optional[_Union[_decision_pb2.Coverage, _Mapping]] = ..., provenance: _Optional[_Union[_decision_pb2.Provenance, _Mapping]] = ..., timing: _Optional[_Union[_decision_pb2.Timing, _Mapping]] = ..., scores: _Optional[_Iterable[_Union[_decision_pb2.Score, _Mapping]]] = ..., redacted_messages: _Optional[_Iterable[_Union[_conversation_pb2.Message, _Mapping]]] = ..., explanation: _Optional[_Union[_explanation_pb2.ExplanationView, _Mapping]] = ...) -> None: ...
 
 class CandidateResult(_message.Message):
     __slots__ = ("decision", "reward", "rank", "redacted")
@@ -154,7 +162,7 @@ class Usage(_message.Message):
     def __init__(self, prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
-    __slots__ = ("request_id", "decision_id", "decision", "message", "finish_reason", "reward", "usage", "guards", "coverage", "provenance", "timing", "scores", "model", "attempts")
+    __slots__ = ("request_id", "decision_id", "decision", "message", "finish_reason", "reward", "usage", "guards", "coverage", "provenance", "timing", "scores", "model", "attempts", "explanation")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
@@ -169,6 +177,7 @@ class GenerateResponse(_message.Message):
     SCORES_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     decision_id: str
     decision: _decision_pb2.Decision
@@ -183,4 +192,45 @@ class GenerateResponse(_message.Message):
     scores: _containers.RepeatedCompositeFieldContainer[_decision_pb2.Score]
     model: str
     attempts: int
-    def __init__(self, request_id: _Optional[str] = ..., decision_id: _Optional[str] = ..., decision: _Optional[_Union[_decision_pb2.Decision, _Mapping]] = ..., message: _Optional[_Union[_conversation_pb2.Message, _Mapping]] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., reward: _Optional[float] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., guards: _Optional[_Iterable[_Union[_decision_pb2.GuardResult, _Mapping]]] = ..., coverage: _Optional[_Union[_decision_pb2.Coverage, _Mapping]] = ..., provenance: _Optional[_Union[_decision_pb2.Provenance, _Mapping]] = ..., timing: _Optional[_Union[_decision_pb2.Timing, _Mapping]] = ..., scores: _Optional[_Iterable[_Union[_decision_pb2.Score, _Mapping]]] = ..., model: _Optional[str] = ..., attempts: _Optional[int] = ...) -> None: ...
+    explanation: _explanation_pb2.ExplanationView
+    def __init__(self, request_id: _Optional[str] = ..., decision_id: _Optional[str] = ..., decision: _Optional[_Union[_decision_pb2.Decision, _Mapping]] = ..., message: _Optional[_Union[_conversation_pb2.Message, _Mapping]] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., reward: _Optional[float] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., guards: _Optional[_Iterable[_Union[_decision_pb2.GuardResult, _Mapping]]] = ..., coverage: _Optional[_Union[_decision_pb2.Coverage, _Mapping]] = ..., provenance: _Optional[_Union[_decision_pb2.Provenance, _Mapping]] = ..., timing: _Optional[_Union[_decision_pb2.Timing, _Mapping]] = ..., scores: _Optional[_Iterable[_Union[_decision_pb2.Score, _Mapping]]] = ..., model: _Optional[str] = ..., attempts: _Optional[int] = ..., explanation: _Optional[_Union[_explanation_pb2.ExplanationView, _Mapping]] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("request_id", "context", "policy", "decision_id", "messages", "response", "scope", "head", "method", "budget", "top_k", "attention", "generation")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    context: _conversation_pb2.CallContext
+    policy: str
+    decision_id: str
+    messages: _containers.RepeatedCompositeFieldContainer[_conversation_pb2.Message]
+    response: _conversation_pb2.Candidate
+    scope: Scope
+    head: str
+    method: str
+    budget: _duration_pb2.Duration
+    top_k: int
+    attention: _explanation_pb2.AttentionSelection
+    generation: _explanation_pb2.GenerationSelection
+    def __init__(self, request_id: _Optional[str] = ..., context: _Optional[_Union[_conversation_pb2.CallContext, _Mapping]] = ..., policy: _Optional[str] = ..., decision_id: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[_conversation_pb2.Message, _Mapping]]] = ..., response: _Optional[_Union[_conversation_pb2.Candidate, _Mapping]] = ..., scope: _Optional[_Union[Scope, str]] = ..., head: _Optional[str] = ..., method: _Optional[str] = ..., budget: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., top_k: _Optional[int] = ..., attention: _Optional[_Union[_explanation_pb2.AttentionSelection, _Mapping]] = ..., generation: _Optional[_Union[_explanation_pb2.GenerationSelection, _Mapping]] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("request_id", "explanation", "generation")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    explanation: _explanation_pb2.Explanation
+    generation: _explanation_pb2.GenerationExplanation
+    def __init__(self, request_id: _Optional[str] = ..., explanation: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., generation: _Optional[_Union[_explanation_pb2.GenerationExplanation, _Mapping]] = ...) -> None: ...

@@ -50,6 +50,11 @@ class GuardrailServiceStub(object):
                 request_serializer=wardgate_dot_v1_dot_guardrail__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=wardgate_dot_v1_dot_guardrail__pb2.GenerateResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/wardgate.v1.GuardrailService/Explain',
+                request_serializer=wardgate_dot_v1_dot_guardrail__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=wardgate_dot_v1_dot_guardrail__pb2.ExplainResponse.FromString,
+                _registered_method=True)
 
 
 class GuardrailServiceServicer(object):
@@ -77,6 +82,13 @@ class GuardrailServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Says why a head of the reward model gave its risk. On a queue of its own; nothing is decided.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GuardrailServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +106,11 @@ def add_GuardrailServiceServicer_to_server(servicer, server):
                     servicer.Generate,
                     request_deserializer=wardgate_dot_v1_dot_guardrail__pb2.GenerateRequest.FromString,
                     response_serializer=wardgate_dot_v1_dot_guardrail__pb2.GenerateResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=wardgate_dot_v1_dot_guardrail__pb2.ExplainRequest.FromString,
+                    response_serializer=wardgate_dot_v1_dot_guardrail__pb2.ExplainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +195,33 @@ class GuardrailService(object):
             '/wardgate.v1.GuardrailService/Generate',
             wardgate_dot_v1_dot_guardrail__pb2.GenerateRequest.SerializeToString,
             wardgate_dot_v1_dot_guardrail__pb2.GenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wardgate.v1.GuardrailService/Explain',
+            wardgate_dot_v1_dot_guardrail__pb2.ExplainRequest.SerializeToString,
+            wardgate_dot_v1_dot_guardrail__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,12 +48,12 @@ class TinyModel:
 
 def write_tokenizer(path: Path) -> None:
     """Single letters as word pieces, with the truncation and padding that the real file asks for."""
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *LETTERS, *("##" + letter for letter in LETTERS)]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *LETTERS, *("##" + letter for letter in LETTERS), "[MASK]"]
     pieces = WordPiece({token: row for row, token in enumerate(vocabulary)}, unk_token="[UNK]")
     tokenizer = Tokenizer(pieces)
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
     tokenizer.enable_truncation(max_length=8)
     tokenizer.enable_padding(length=8)
     tokenizer.save(str(path))
@@ -63,7 +63,7 @@ def write_encoder(encoder_dir: Path) -> None:
     encoder_dir.mkdir(parents=True)
     write_tokenizer(encoder_dir / "tokenizer.json")
     config = BertConfig(
-        vocab_size=4 + 2 * len(LETTERS),
+        vocab_size=5 + 2 * len(LETTERS),
         hidden_size=WIDTH,
         num_hidden_layers=2,
         num_attention_heads=4,

@@ -1,0 +1,118 @@
+"""One head of a reward network, opened up: its word vectors as input, its attention as output.
+
+Serving runs on onnxruntime or with torch's fused attention, which gives no attention weights, and switching the serving
+network over would change it under live requests. So explanations have a *twin*: the same weights, not copied, under
+attention that is written out. The twin is read-only and its parameters have no gradients: any number of threads may
+explain at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import AutoModel
+
+from guards.errors import UnknownName
+from guards.explainers.eager import eager_twin_of
+from guards.explainers.window import TokenWindow
+from guards.rewards.manifest import Calibration, HeadSpec
+from guards.rewards.torch_model import PooledEncoder, RewardNetwork, head_features, pool
+
+Floats = NDArray[np.float64]
+
+
+def eager_twin(network: RewardNetwork) -> RewardNetwork:
+    """The same network with attention written out; every weight is shared, none is copied."""
+    encoder = network.pooled.encoder
+    twin = eager_twin_of(encoder, AutoModel.from_config, add_pooling_layer=False)
+    result = RewardNetwork(PooledEncoder(twin, network.pooled.pooling), network.specs, network.heads)
+    result.eval()
+    return result
+
+
+@dataclass(frozen=True)
+class Attended:
+    """`logits` [B]: of risk. `attentions`: per layer [B, heads, T, T], rows sum to 1. `states`: the pooled layers'."""
+
+    logits: Tensor
+    attentions: tuple[Tensor, ...]
+    states: tuple[Tensor, ...]
+
+
+class ExplainedHead:
+    """What is explained is the logit of risk, `-(a * reward + b)`: positive is unsafe, and its sigmoid is the risk."""
+
+    def __init__(self, twin: RewardNetwork, head: str, mask_id: int) -> None:
+        """`mask_id`: the token that stands for "nothing here". Raises UnknownName for a head that is not there."""
+        found = {spec.name: spec for spec in twin.specs}
+        if head not in found:
+            raise UnknownName("head", head, tuple(found))
+        self.spec: HeadSpec = found[head]
+        self.mask_id = mask_id
+        self._network = twin
+        self._encoder = twin.pooled.encoder
+        words = self._encoder.get_input_embeddings()
+        assert isinstance(words, nn.Embedding)
+        self._words = words
+        self.device = self._words.weight.device
+
+    @property
+    def calibration(self) -> Calibration:
+        return self.spec.calibration
+
+    @property
+    def layers(self) -> int:
+        return int(self._encoder.config.num_hidden_layers)
+
+    @property
+    def attention_heads(self) -> int:
+        return int(self._encoder.config.num_attention_heads)
+
+    def tensors(self, window: TokenWindow) -> tuple[Tensor, Tensor, Tensor]:
+        """ids, mask and segments, each [1, T]."""
+        parts = (window.ids, window.mask, window.segments)
+        ids, mask, segments = (torch.from_numpy(part).to(self.device).unsqueeze(0) for part in parts)
+        return ids, mask, segments
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Word vectors [B, T, D], without positions."""
+        vectors: Tensor = self._words(ids)
+        return vectors
+
+    def logits(self, vectors: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
+        """Word vectors [B, T, D] -> [B]; differentiable."""
+        return self.attended(vectors, mask, segments, attentions=False).logits
+
+    def attended(self, vectors: Tensor, mask: Tensor, segments: Tensor, attentions: bool = True) -> Attended:
+        pooling = self._network.pooled.pooling
+        types = segments if pooling.token_types else torch.zeros_like(segments)
+        out = self._encoder(
+            inputs_embeds=vectors,
+            attention_mask=mask,
+            token_type_ids=types,
+            output_hidden_states=True,
+            output_attentions=attentions,
+        )
+        states = tuple(out.hidden_states[layer] for layer in pooling.layers)
+        sides = [pool(states, pooling.kinds, part) for part in (mask * (1 - segments), mask * segments)]
+        rewards = self._network.heads[self.spec.name](head_features(sides[0], sides[1], self.spec.input)).mean(-1)
+        logits = -(self.calibration.a * rewards + self.calibration.b)
+        return Attended(logits, tuple(out.attentions) if attentions else (), states)
+
+    def masked_logits(self, window: TokenWindow, hidden: Sequence[NDArray[np.bool_]], at_once: int = 2048) -> Floats:
+        """The logit with some tokens, [n] x flags [T], put out of sight by the mask token; [n]."""
+        ids, mask, segments = self.tensors(window)
+        batch = max(1, at_once // len(window.ids))
+        found = []
+        with torch.inference_mode():
+            for at in range(0, len(hidden), batch):
+                flags = torch.from_numpy(np.stack(hidden[at : at + batch])).to(self.device)
+                some = torch.where(flags, self.mask_id, ids)
+                rows = len(some)
+                found.append(self.logits(self.embed(some), mask.expand(rows, -1), segments.expand(rows, -1)).cpu())
+        return np.asarray(torch.cat(found).double().numpy()) if found else np.empty(0)

@@ -1,0 +1,40 @@
+"""A text's windows as explainers see them: the tokens that were scored, each with its place in the text as sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from guards.base import ScoreInput
+from guards.explainers.window import Side, TokenSource, TokenWindow
+from guards.normalize import NormalizedText
+from guards.rewards.encoding import TextEncoder
+
+
+def token_windows(encoder: TextEncoder, item: ScoreInput, max_windows: int) -> tuple[TokenWindow, ...]:
+    """In the order of `encoder.encode`; none of them is padded."""
+    encoded = encoder.encode(item, max_windows)
+    judged, side = (item.prompt, Side.PROMPT) if item.response is None else (item.response, Side.RESPONSE)
+    own = _sources(encoder, judged, side)
+    special = TokenSource(Side.SPECIAL, "", 0, 0)
+    opening = [special]
+    if item.response is not None:
+        context = _sources(encoder, item.prompt, Side.PROMPT)
+        opening = [special, *context[encoder.context_start(len(context)) :], special]
+    found = []
+    for sequence, (start, end) in zip(encoded.sequences, encoder.bounds(len(own), max_windows), strict=True):
+        sources = (*opening, *own[start:end], special)
+        assert len(sources) == len(sequence)
+        found.append(
+            TokenWindow(sequence.input_ids, sequence.segment_ids, np.ones(len(sequence), dtype=np.int64), sources)
+        )
+    return tuple(found)
+
+
+def _sources(encoder: TextEncoder, text: NormalizedText, side: Side) -> Sequence[TokenSource]:
+    found = []
+    for index, (start, end) in enumerate(encoder.tokens(text.text).offsets):
+        first, last = text.source_span(start, end)
+        found.append(TokenSource(side, text.original[first:last], first, last, index))
+    return found
