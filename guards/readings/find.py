@@ -57,6 +57,13 @@ def request_input(prompt: str) -> ScoreInput:
     return ScoreInput(text, readings=readings(text))
 
 
+def judged_input(prompt: str, response: str | None) -> ScoreInput:
+    """A request, or a response to one, as the service judges it."""
+    if response is None:
+        return request_input(prompt)
+    return ScoreInput(normalize(prompt), normalize(response))
+
+
 def _apply(draft: Draft, undo: Undoing) -> list[Undone]:
     """Rewrites the draft; the passages in code points of the text that the draft began with."""
     found = list(undo(draft.text))
