@@ -83,6 +83,14 @@ def in_figures(source: str) -> str:
     return origin(source) if origin(source) in MADE_REPLIES else source
 
 
+class Shares(_Part):
+    """How the pairs of an epoch are shared out among kinds of pairs that it has any of."""
+
+    ordinary: float = Field(default=1, gt=0)
+    safe: float = Field(default=1, gt=0)  # refusal pairs where the answer should win
+    unsafe: float = Field(default=1, gt=0)  # refusal pairs where the refusal should
+
+
 class HeadRecipe(_Part):
     """One head: which rows teach it. `labels` and `pairs` are examples seen in an epoch, whatever the files hold."""
 
@@ -90,6 +98,7 @@ class HeadRecipe(_Part):
     threshold: float = Field(default=0.5, gt=0, lt=1)  # risk from which the shipped policy withholds: for the figures
     labels: int = Field(default=0, ge=0)  # half of them safe, half unsafe
     pairs: int = Field(default=0, ge=0)
+    shares: Shares = Shares()
     pair_sources: tuple[str, ...] = ()  # whose pairs, all parts of them; a source may teach several heads
 
     @model_validator(mode="after")
