@@ -87,8 +87,8 @@ def test_no_fold_of_the_committed_recipe_learns_from_a_prompt_it_holds_out_nor_l
             examples = without(head, held_out, prompts, {})
             by_source = without(head, held_out, (), {})
             assert not {head.labelled[row].prompt.strip().lower() for row in _rows(head, examples)} & prompts
-            assert len(examples.texts) >= 0.9 * len(by_source.texts)
-            assert len(examples.chosen) >= 0.9 * len(by_source.chosen)
+            assert len(examples.texts) >= 0.85 * len(by_source.texts)
+            assert len(examples.chosen) >= 0.85 * len(by_source.chosen)
 
 
 def _rows(head: HeadCorpus, examples: Examples) -> list[int]:
