@@ -35,7 +35,7 @@ from guards.probes.suite import Suite
 from service.config import load_settings
 from service.probing.targets import ProbedService
 
-_BENIGN = ("clinc150", "injecguard_benign")  # short ones: the time goes with the length
+_BENIGN = ("clinc150",)  # short ones: the time goes with the length
 _NEIGHBOURS_OF = 2000  # words whose nearest neighbour is looked for
 _MIN_COSINE = 0.5
 

@@ -21,7 +21,7 @@ _ROOT = Path(__file__).parents[1]
 _SEED = 7
 _LONGEST = 400  # characters: padding and encodings come on top
 _HARMFUL = {"advbench": 110, "catqa": 110, "harmfulqa": 180}
-_BENIGN = {"clinc150": 280, "injecguard_benign": 120, "finegrained_qa": 150, "gsm8k_test": 80, "pandalm": 20}
+_BENIGN = {"clinc150": 360, "finegrained_qa": 150, "gsm8k_test": 120}
 
 
 def unseen(sources: dict[str, int], label: int) -> list[Labelled]:

@@ -16,7 +16,7 @@ _DATA = _ROOT / "data" / "prompt_risk_train.jsonl.gz"
 
 # share of each source; requests that ask for harm outright, and ordinary questions
 HARMFUL: Mapping[str, float] = {"advbench": 0.4, "catqa": 0.4, "harmfulqa": 0.2}
-HARMLESS: Mapping[str, float] = {"clinc150": 0.4, "injecguard_benign": 0.3, "finegrained_qa": 0.15, "gsm8k_test": 0.15}
+HARMLESS: Mapping[str, float] = {"clinc150": 0.6, "finegrained_qa": 0.18, "gsm8k_test": 0.22}
 
 
 def unseen_prompts(shares: Mapping[str, float], label: int, count: int, seed: int) -> list[str]:
