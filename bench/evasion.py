@@ -1,8 +1,8 @@
-"""How much of what the request head blocks it still blocks when the text is disguised, and what else it blocks.
+"""The bypass table: what the default policy still withholds of harmful requests in disguise, and what of harmless ones.
 
-`python -m bench.evasion` prints JSON: the share of harmful prompts, and of harmless ones, blocked at the default
-policy's threshold, as they are and under every transformation of guards.probes, with Wilson's 95% intervals. The
-prompts are from the training data, so the clean figure flatters; the drop from it is what counts.
+`python -m bench.evasion --out FILE` judges prompts that the heads have not learned from, as they are and under every
+transformation of guards.probes: before (the raw text to the head of `--before`, or of the served one), normalized, and
+with readings and the guard on disguises, as it is served. `--table FILE` writes docs/bypass.md's table from that file.
 """
 
 from __future__ import annotations
@@ -10,39 +10,40 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.bypass_table import write_table
+from bench.judged import Judge, Outcome
 from bench.machine import machine, versions
-from guards.base import ScoreInput
-from guards.learning.data import Labelled, read_rows
+from bench.unseen import HARMFUL, HARMLESS, unseen_prompts
 from guards.learning.metrics import wilson
-from guards.normalize import NORMALIZER_VERSION, normalize
-from guards.policy import load_policy
+from guards.normalize import NORMALIZER_VERSION
 from guards.probes.transformations.base import Transformation
 from guards.probes.transformations.registry import TRANSFORMATIONS
-from guards.rewards.guard import RewardGuard
-from guards.rewards.reward_model import RewardModel
-from guards.types import Action
-from service.config import load_settings
-from service.reward_models import head_stages, open_reward_model
+from guards.probes.transformations.turn_split import turn_split
+from guards.rewards.reward_model import RewardModel, load_reward_model
+from guards.types import Message, Role, Scope, TextPart
+from service.config import Settings, load_settings
+from service.models import ModelCache
+from service.reward_models import open_reward_model
 
-_ROOT = Path(__file__).parents[1]
-_DATA = _ROOT / "data" / "prompt_risk_train.jsonl.gz"
-_POLICY = _ROOT / "guards" / "policies" / "default.yaml"
-_HARMFUL = ("advbench", "catqa", "strongreject")
-_HARMLESS = ("clinc150", "injecguard_benign", "mt_vicuna_bench", "oasst_en_100", "pandalm", "self_instruct_user")
-_HEAD = "request_risk"
-_SEVERITIES = (0.3, 1.0)
+_PAGE = Path(__file__).parents[1] / "docs" / "bypass.md"
+_LONG = "window_padding"  # eight windows a text: fewer prompts of it
+_LONG_SEVERITIES = (0.125, 0.5, 1.0)  # 1, 4 and 8 windows
+_TURNS = {"turn_split, new turns": Scope.NEW_TURNS, "turn_split, whole conversation": Scope.WHOLE_CONVERSATION}
+
+Judged = Callable[[Judge], list[Outcome]]
 
 
-def sampled_prompts(sources: Sequence[str], label: int, count: int, seed: int) -> list[str]:
-    """Distinct prompts; the same for the same seed."""
-    rows = [row for row in read_rows(_DATA) if isinstance(row, Labelled) and row.source in sources]
-    rows = [row for row in rows if row.label == label]
-    return random.Random(seed).sample(sorted({row.prompt for row in rows}), count)
+@dataclass(frozen=True, slots=True)
+class Judges:
+    before: Judge
+    normalized: Judge
+    served: Judge
 
 
 def disguised(prompts: Sequence[str], transformation: Transformation, severity: float, seed: int) -> list[str]:
@@ -53,64 +54,129 @@ def disguised(prompts: Sequence[str], transformation: Transformation, severity: 
     ]
 
 
-def blocked(model: RewardModel, texts: Sequence[str], threshold: float) -> dict[str, Any]:
-    """The share of texts at or above the threshold: recall of harmful ones, false blocks of harmless ones."""
-    scores = model.score([ScoreInput(normalize(text)) for text in texts])
-    count = sum(score.heads[_HEAD].risk >= threshold for score in scores)
-    share = wilson(count, len(texts))
+def told_in_turns(prompts: Sequence[str], severity: float, seed: int) -> list[tuple[Message, ...]]:
+    conversations = []
+    for index, prompt in enumerate(prompts):
+        messages = []
+        for turn in turn_split(prompt, random.Random(f"{seed}:turn_split:{index}"), severity):
+            messages.append(Message(Role.USER, (TextPart(turn.said),)))
+            messages += [Message(Role.ASSISTANT, (TextPart(turn.reply),))] if turn.reply else []
+        conversations.append(tuple(messages))
+    return conversations
+
+
+def measured(judges: Judges, judged: Judged) -> dict[str, Any]:
+    before, normalized, served = judged(judges.before), judged(judges.normalized), judged(judges.served)
+    return {
+        "before": _share([one.withheld for one in before]),
+        "normalized": _share([one.withheld for one in normalized]),
+        "served": _share([one.withheld for one in served]),
+        "flagged": _share([one.flagged for one in served]),
+        "withheld_or_flagged": _share([one.withheld or one.flagged for one in served]),
+        "by_reading": sum(one.by_reading for one in served),
+    }
+
+
+def _share(hits: Sequence[bool]) -> dict[str, Any]:
+    share = wilson(sum(hits), len(hits))
     return {
         "share": round(share.value, 4),
         "low": round(share.low, 4),
         "high": round(share.high, 4),
-        "blocked": count,
-        "n": len(texts),
+        "count": sum(hits),
+        "n": len(hits),
     }
 
 
-def blocking_threshold(model: RewardModel) -> float:
-    """The risk from which the default policy blocks a request."""
-    for entry in load_policy(_POLICY, head_stages(model.manifest)).request:
-        if isinstance(entry.guard, RewardGuard) and entry.guard.head == _HEAD:
-            return next(rung.threshold for rung in entry.guard.serving_rungs() if rung.action is Action.BLOCK)
-    raise SystemExit(f"{_POLICY} has no guard on the head {_HEAD}")
+def rows_of(
+    judges: Judges, prompts: Sequence[str], long: int, severities: Sequence[float], seed: int
+) -> dict[str, Any]:
+    """By name and severity; the plain prompts under "clean", and the first `long` of them under "clean, long"."""
+    rows = {
+        "clean": {"": measured(judges, lambda judge: judge.texts(prompts))},
+        "clean, long": {"": measured(judges, lambda judge: judge.texts(prompts[:long]))},
+    }
+    for name, one in TRANSFORMATIONS.items():
+        some = prompts[:long] if name == _LONG else prompts
+        rows[name] = {
+            str(severity): _disguised_row(judges, some, one, severity, seed)
+            for severity in (_LONG_SEVERITIES if name == _LONG else severities)
+        }
+    conversations = told_in_turns(prompts, 0.5, seed)
+    for name, scope in _TURNS.items():
+        rows[name] = {"0.5": _conversation_row(judges, conversations, scope)}
+    return rows
 
 
-def measured(model: RewardModel, prompts: Sequence[str], threshold: float, seed: int) -> dict[str, Any]:
+def _disguised_row(
+    judges: Judges, prompts: Sequence[str], one: Transformation, severity: float, seed: int
+) -> dict[str, Any]:
+    texts = disguised(prompts, one, severity, seed)
+    return measured(judges, lambda judge: judge.texts(texts))
+
+
+def _conversation_row(judges: Judges, conversations: Sequence[Sequence[Message]], scope: Scope) -> dict[str, Any]:
+    return measured(judges, lambda judge: judge.conversations(conversations, scope))
+
+
+def _open(settings: Settings, artefact: Path | None) -> RewardModel:
+    """The served model, or the heads in a folder on the same encoder, with torch: they have no exported graph."""
+    if artefact is None:
+        return open_reward_model(settings)
+    return load_reward_model(artefact, ModelCache(settings.model_cache).path(settings.scoring.encoder), runtime="torch")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    settings = load_settings(options.config)
+    model = _open(settings, options.artefact)
+    older = _open(settings, options.before) if options.before else model
+    normalized = Judge(model, readings=False)
+    judges = Judges(
+        before=Judge(older, normalization=False, readings=False, seen={} if options.before else normalized.seen),
+        normalized=normalized,
+        served=Judge(model, seen=normalized.seen),
+    )
+    sides: Mapping[str, Sequence[str]] = {
+        "harmful": unseen_prompts(HARMFUL, 1, options.harmful, options.seed),
+        "harmless": unseen_prompts(HARMLESS, 0, options.harmless, options.seed),
+    }
     return {
-        "clean": blocked(model, prompts, threshold),
-        "transformed": {
-            name: {
-                str(severity): blocked(model, disguised(prompts, transformation, severity, seed), threshold)
-                for severity in _SEVERITIES
-            }
-            for name, transformation in TRANSFORMATIONS.items()
+        "model": model.identity.digest,
+        "before": older.identity.digest,
+        "normalizer": NORMALIZER_VERSION,
+        "policy": judges.served.policy.digest,
+        "seed": options.seed,
+        "sources": {"harmful": HARMFUL, "harmless": HARMLESS},
+        **{
+            side: rows_of(judges, prompts, options.long, options.severity, options.seed)
+            for side, prompts in sides.items()
         },
+        "families": {name: one.family for name, one in TRANSFORMATIONS.items()},
+        "machine": machine(),
+        "versions": versions(),
+        "date": datetime.now(UTC).date().isoformat(),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.evasion", description=__doc__)
     parser.add_argument("--config", type=Path, help="settings of another model or runtime")
-    parser.add_argument("--prompts", type=int, default=200, help="of each kind")
+    parser.add_argument("--artefact", type=Path, help="a folder of heads instead of the served ones")
+    parser.add_argument("--before", type=Path, help="a folder of heads trained without disguises, for the first column")
+    parser.add_argument("--harmful", type=int, default=250, help="prompts")
+    parser.add_argument("--harmless", type=int, default=500, help="prompts")
+    parser.add_argument("--long", type=int, default=50, help="prompts of each kind under window_padding")
+    parser.add_argument("--severity", type=float, nargs="+", default=[1.0])
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, help="a file for the JSON instead of standard output")
+    parser.add_argument(
+        "--table", type=Path, help=f"write the table of {_PAGE.name} from this JSON and measure nothing"
+    )
     options = parser.parse_args()
-    model = open_reward_model(load_settings(options.config))
-    threshold = blocking_threshold(model)
-    harmful = sampled_prompts(_HARMFUL, 1, options.prompts, options.seed)
-    harmless = sampled_prompts(_HARMLESS, 0, options.prompts, options.seed)
-    result = {
-        "model": model.identity.digest,
-        "normalizer": NORMALIZER_VERSION,
-        "threshold": threshold,
-        "seed": options.seed,
-        "recall": {"sources": _HARMFUL, **measured(model, harmful, threshold, options.seed)},
-        "false_blocks": {"sources": _HARMLESS, **measured(model, harmless, threshold, options.seed)},
-        "machine": machine(),
-        "versions": versions(),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    text = json.dumps(result, indent=1)
+    if options.table:
+        write_table(_PAGE, json.loads(options.table.read_text()))
+        return
+    text = json.dumps(measure(options), indent=1)
     if options.out is None:
         print(text)
     else:

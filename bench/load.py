@@ -34,6 +34,7 @@ class LoadPlan:
     texts: int
     warm_up_s: float
     window_s: float
+    pause_s: float = 0.0  # of each client between two requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,9 @@ class _Window:
         return float(times.user + times.system)
 
 
-async def _client(channel: grpc.aio.Channel, requests: list[bytes], turns: Iterator[int], window: _Window) -> None:
+async def _client(
+    channel: grpc.aio.Channel, requests: list[bytes], turns: Iterator[int], window: _Window, pause_s: float
+) -> None:
     call = channel.unary_unary(METHOD, None, None)
     while not window.closed:
         text = next(turns) % len(requests)
@@ -116,6 +119,8 @@ async def _client(channel: grpc.aio.Channel, requests: list[bytes], turns: Itera
             window.errors += 1
             continue
         window.note(text, time.perf_counter() - started)
+        if pause_s:
+            await asyncio.sleep(pause_s)
 
 
 async def _measure(plan: LoadPlan) -> LoadResult:
@@ -124,7 +129,7 @@ async def _measure(plan: LoadPlan) -> LoadResult:
     turns = itertools.count()
     async with grpc.aio.insecure_channel(plan.address) as channel, asyncio.TaskGroup() as tasks:
         for _ in range(plan.clients):
-            tasks.create_task(_client(channel, requests, turns, window))
+            tasks.create_task(_client(channel, requests, turns, window, plan.pause_s))
         await asyncio.sleep(plan.warm_up_s)
         window.begin()
         await asyncio.sleep(plan.window_s)

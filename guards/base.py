@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from guards.normalize import NormalizedText
+from guards.readings.reading import Reading
 from guards.types import Finding, ModelIdentity, Span, Stage, TextScores
 
 
@@ -15,11 +16,12 @@ class ScoreInput:
     """One text to score.
 
     `prompt` alone asks for the heads that judge requests; with `response`, for the heads that
-    judge a response to that prompt.
+    judge a response to that prompt. `readings` are what a prompt also says: the worst of all counts.
     """
 
     prompt: NormalizedText
     response: NormalizedText | None = None
+    readings: tuple[Reading, ...] = ()
 
 
 class Scorer(Protocol):

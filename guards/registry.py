@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from guards.base import Guard
 from guards.errors import ConfigError
 from guards.rewards.guard import RewardGuard, RewardGuardConfig
+from guards.rules.obfuscated import ObfuscatedConfig, ObfuscatedGuard
 from guards.rules.patterns import PatternConfig, PatternGuard
 from guards.rules.sensitive import SensitiveDataConfig, SensitiveDataGuard
 
@@ -34,6 +35,7 @@ class GuardKind:
 BUILT_IN: Mapping[str, GuardKind] = MappingProxyType(
     {
         "reward": GuardKind(RewardGuardConfig, RewardGuard),
+        "obfuscated": GuardKind(ObfuscatedConfig, ObfuscatedGuard),
         "patterns": GuardKind(PatternConfig, PatternGuard),
         "sensitive_data": GuardKind(SensitiveDataConfig, SensitiveDataGuard),
     }

@@ -225,6 +225,7 @@ class HeadScore:
     """What one head says of one text: the worst of its windows.
 
     `start`, `end`: code points of that window in the text that was scored, before normalization.
+    `reading`: how that window was read, as "base64"; empty for the text as it stands.
     `spread`: standard deviation of the ensemble's rewards, in units of reward; 0 for a single network.
     `risk_high`: the risk at a reward one spread lower; as good as `risk` for a single network.
     """
@@ -236,6 +237,7 @@ class HeadScore:
     end: int
     spread: float = 0.0
     risk_high: float = 0.0  # counts where it is above `risk`
+    reading: str = ""
 
 
 @dataclass(frozen=True, slots=True)

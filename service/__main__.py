@@ -12,6 +12,7 @@ from typing import TypeAlias
 from guards.errors import WardgateError
 from service import commands, learning_commands
 from service.explaining.commands import add_explain
+from service.probing.parser import add_probe, add_remote_probe
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 Add: TypeAlias = "Callable[[Group, str, Command, str], argparse.ArgumentParser]"
@@ -79,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("names", nargs="*", metavar="MODEL", help="empty takes what the settings need")
 
     _add_rollout(models)
+    probe = _group(groups, "probe", "Try how easily the guard is fooled.")
+    add_probe(probe, add)
+    add_remote_probe(probe, _server_options())
 
     _add_store(groups, add)
 
@@ -148,13 +152,7 @@ def _add_training(groups: Group, add: Add) -> None:
 def _add_rollout(models: Group) -> None:
     from service.rollout import commands as rollout
 
-    server = argparse.ArgumentParser(add_help=False)
-    server.add_argument("--server", default="127.0.0.1:50051", metavar="HOST:PORT")
-    server.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="holds one bearer token; changes need an admin's"
-    )
-    server.add_argument("--ca-file", type=Path, metavar="FILE", help="PEM; speaks TLS and trusts what it signed")
-    server.add_argument("--json", action="store_true", help="print JSON")
+    server = _server_options()
     group = _group(models, "rollout", "See and change which version of the reward model serves.")
 
     def add(name: str, run: Command, text: str) -> argparse.ArgumentParser:
@@ -177,6 +175,18 @@ def _add_store(groups: Group, add: Add) -> None:
     add(group, "migrate", store.migrate, "Bring the database to this program's revision; serving does so too.")
     status = add(group, "status", store.status, "Say where the database is, its revision, and what it holds.")
     status.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _server_options() -> argparse.ArgumentParser:
+    """Which server a command asks, and how."""
+    server = argparse.ArgumentParser(add_help=False)
+    server.add_argument("--server", default="127.0.0.1:50051", metavar="HOST:PORT")
+    server.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="holds one bearer token; changes need an admin's"
+    )
+    server.add_argument("--ca-file", type=Path, metavar="FILE", help="PEM; speaks TLS and trusts what it signed")
+    server.add_argument("--json", action="store_true", help="print JSON")
+    return server
 
 
 def _group(under: Group, name: str, text: str) -> Group:

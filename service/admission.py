@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from guards.errors import DeadlineExceeded, Overloaded, Unavailable
@@ -16,14 +16,18 @@ _SMOOTHING = 0.1  # weight of the newest service time in the estimate
 
 
 class Admission:
-    """`max_in_flight` requests work at once and `max_waiting` wait for a place."""
+    """`max_in_flight` requests work at once and `max_waiting` wait for a place.
 
-    def __init__(self, max_in_flight: int, max_waiting: int) -> None:
+    `on_busy` hears True when the first one comes to work, and False when the last one has left.
+    """
+
+    def __init__(self, max_in_flight: int, max_waiting: int, on_busy: Callable[[bool], None] = lambda _: None) -> None:
         self._places = asyncio.Semaphore(max_in_flight)
         self._max_in_flight = max_in_flight
         self._max_waiting = max_waiting
         self._service_time_s = 0.05  # estimate; the first requests correct it
         self._closed = False
+        self._on_busy = on_busy
         self.waiting = 0
         self.in_flight = 0
 
@@ -41,10 +45,14 @@ class Admission:
         waited_s = await self._enter(deadline)
         started = time.monotonic()
         self.in_flight += 1
+        if self.in_flight == 1:
+            self._on_busy(True)
         try:
             yield waited_s
         finally:
             self.in_flight -= 1
+            if self.in_flight == 0:
+                self._on_busy(False)
             self._places.release()
             self._service_time_s += _SMOOTHING * (time.monotonic() - started - self._service_time_s)
 

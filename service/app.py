@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from guards.policy import Policy
@@ -29,6 +29,8 @@ from service.models import ModelCache
 from service.observers import Observers
 from service.pipeline import Pipeline
 from service.policies import PolicyStore, watch_policies
+from service.probing.probing import Probing
+from service.probing.process import WORKER
 from service.reward_models import configured_artefact
 from service.rollout.changes import RolloutChanges
 from service.rollout.loaded import ModelOpener
@@ -36,6 +38,7 @@ from service.rollout.rollout import Rollout
 from service.rollout.shadow import Shadows
 from service.server import REWARD_MODEL, UPSTREAM, Server
 from service.servicers.guardrail import GuardrailServicer
+from service.servicers.probes import ProbeServicer
 from service.servicers.reward_models import RewardModelServicer
 
 log = logging.getLogger(__name__)
@@ -47,10 +50,13 @@ _LAG_PERIOD_S = 0.5
 class App:
     """Everything, wired and not yet running. Raises ConfigError or ModelError before any port opens.
 
-    `model` stands for the configured reward model, when the caller has it in memory already.
+    `model` stands for the configured reward model, when the caller has it in memory already; `probe_worker` is the
+    command of the process that does the probes.
     """
 
-    def __init__(self, settings: Settings, model: RewardModel | None = None) -> None:
+    def __init__(
+        self, settings: Settings, model: RewardModel | None = None, probe_worker: Sequence[str] = WORKER
+    ) -> None:
         self.settings = settings
         # Before a model is loaded, whose threads a refusal would leave behind.
         Authentication.from_file(settings.grpc.tokens_file, settings.grpc.admin_tokens_file)
@@ -79,7 +85,10 @@ class App:
         self.policies.load()
         self.backend = build_backend(settings)
         self.shadows = Shadows(self.rollout, self.metrics.rollout)
-        self.admission = Admission(settings.admission.max_in_flight, settings.admission.max_waiting)
+        self.probing = Probing(settings, self.policies, self.metrics.probes, probe_worker)
+        self.admission = Admission(
+            settings.admission.max_in_flight, settings.admission.max_waiting, self.probing.preemption.busy
+        )
         self.explanations = Explanations(settings.explanations, ExplainingProcess(child_settings(settings)))
         self.explainer = Explainer(
             self.policies,
@@ -107,9 +116,12 @@ class App:
             settings.explanations.max_budget_s,
         )
         changes = RolloutChanges(self.rollout, self.policies, self.metrics.rollout)
-        self.server = Server(
-            settings.grpc, (guardrail, RewardModelServicer(changes, max_bytes)), self.metrics, failures
+        servicers = (
+            guardrail,
+            RewardModelServicer(changes, max_bytes),
+            ProbeServicer(self.probing.runs, self.probing.watches, max_bytes),
         )
+        self.server = Server(settings.grpc, servicers, self.metrics, failures)
         self.http = HttpServer(settings.http, self.metrics, lambda: self.ready)
         self.ready = False
         self._backend_started = self.backend is None
@@ -129,6 +141,7 @@ class App:
                     tasks.create_task(self._watch_lag()),
                     tasks.create_task(self._start_backend()),
                     tasks.create_task(self.shadows.run()),
+                    tasks.create_task(self.probing.run()),
                     tasks.create_task(self.explanations.run()),
                 ]
                 await stop.wait()
@@ -141,6 +154,7 @@ class App:
         """Opens both ports; scoring is warm and proven first, the wrapped model warms up after."""
         await self.rollout.prove()
         await self.further.warm_up()
+        await self.probing.start()
         await self.http.start()
         await self.server.start()
         await self._update_health()
@@ -149,7 +163,9 @@ class App:
     async def stop(self) -> None:
         self.ready = False
         self.admission.close()
+        self.probing.watches.close()
         await self.server.stop()
+        await self.probing.close()
         await self.close_scoring(self.settings.grpc.drain_s)
         if self.backend:
             await self.backend.stop()

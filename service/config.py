@@ -6,13 +6,16 @@ keys are errors. Everything is validated before a model loads.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
+from cronsim import CronSim, CronSimError
 from platformdirs import user_cache_path, user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -29,6 +32,8 @@ Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 _ABSOLUTE_SQLITE = re.compile(r"sqlite:////[^?#]*[^?#/]")
+_DURATION = re.compile(r"(?P<count>[0-9]{1,6}) *(?P<unit>[smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class _Section(BaseModel):
@@ -247,6 +252,55 @@ class StoreSettings(_Section):
         return self
 
 
+class ScheduleSettings(_Section):
+    """When a suite of probes runs by itself."""
+
+    suite: Name
+    policy: str = ""  # attacked; empty is the default
+    every: Annotated[timedelta, Field(ge=timedelta(minutes=1))] | None = None  # between two beginnings, as "24h"
+    cron: Annotated[str, Field(min_length=1)] | None = None  # instead: minute hour day month weekday, in UTC
+    jitter_s: Annotated[float, Field(ge=0)] = 0.0  # begin up to so much later, each replica at a time of its own
+    budget_s: Seconds | None = None  # CPU time after which no unit is begun
+
+    @field_validator("every", mode="before")
+    @classmethod
+    def _in_words(cls, every: Any) -> Any:
+        if isinstance(every, str) and (match := _DURATION.fullmatch(every)):
+            return timedelta(**{_UNITS[match["unit"]]: int(match["count"])})
+        return every
+
+    @model_validator(mode="after")
+    def _says_when(self) -> Self:
+        if (self.every is None) == (self.cron is None):
+            raise ValueError("needs one of `every` and `cron`")
+        if self.cron is not None:
+            try:
+                CronSim(self.cron, datetime(2000, 1, 1, tzinfo=UTC))
+            except CronSimError as error:
+                raise ValueError("cron: five fields are needed, such as `30 3 * * *`") from error
+        return self
+
+
+class ProbingSettings(_Section):
+    """The service attacks itself, in a process beside it that makes way for live requests."""
+
+    suites: Path | None = None  # every *.yaml in it is a suite, beside the embedded ones or in the place of one
+    schedules: tuple[ScheduleSettings, ...] = ()
+    idle_s: Annotated[float, Field(ge=0)] = 0.2  # without a live request, before probing goes on
+    # Of the time, though live requests never rest: at 0.01 about one request in a hundred finds a probe at work.
+    min_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    unit_timeout_s: Seconds = 600.0  # of one unit at work; then its process is ended and tries again
+    lease_s: Annotated[float, Field(ge=1)] = 15.0  # a replica that died is replaced after so long
+    keep_runs: Count = 50  # ended runs of each suite
+
+    @model_validator(mode="after")
+    def _schedules_differ(self) -> Self:
+        named = [(schedule.suite, schedule.policy) for schedule in self.schedules]
+        if len(set(named)) != len(named):
+            raise ValueError("schedules: two are of the same suite and policy")
+        return self
+
+
 class LogSettings(_Section):
     """Events with fields on standard error. User text is never among them."""
 
@@ -275,6 +329,7 @@ class Settings(BaseSettings):
     calibrations: CalibrationSettings = CalibrationSettings()
     explanations: ExplanationSettings = ExplanationSettings()
     store: StoreSettings = StoreSettings()
+    probing: ProbingSettings = ProbingSettings()
     log: LogSettings = LogSettings()
     model_cache: Path = Field(default_factory=lambda: user_cache_path("wardgate") / "models")
 
@@ -303,6 +358,20 @@ class Settings(BaseSettings):
             if getattr(self.grpc, setting) and not self.grpc.tls and not local:
                 raise ValueError(f"grpc.{setting} without grpc.tls would send tokens in the clear; set grpc.tls too")
         return self
+
+
+def settings_to_json(settings: Settings) -> str:
+    """For another process of ours. Secrets stay in their files."""
+    document = settings.model_dump(mode="json")
+    # In a document, a model's reading stands among its other keys.
+    for model in document["models"]:
+        model.update(model.pop("reading"))
+    return json.dumps(document)
+
+
+def settings_from_json(document: str) -> Settings:
+    """What `settings_to_json` gave, under the same environment."""
+    return Settings(**json.loads(document))
 
 
 def load_settings(file: Path | None) -> Settings:

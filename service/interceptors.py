@@ -6,9 +6,10 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyProto
@@ -43,9 +44,12 @@ _NOT_RETRIABLE = frozenset({"unauthorized", "bad_request"})  # an operator must 
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, ProtoMessage]"
 Method = Callable[[bytes, float], Awaitable[ProtoMessage]]
+StreamMethod = Callable[[bytes, float], AsyncGenerator[ProtoMessage, None]]
 Handler = Callable[[bytes, Context], Awaitable[ProtoMessage]]
+StreamHandler = Callable[[bytes, Context], Awaitable[None]]
 RpcHandler: TypeAlias = "grpc.RpcMethodHandler[bytes, ProtoMessage]"
 Details = list[ProtoMessage]
+R = TypeVar("R")
 
 
 def status_of(error: Exception) -> status_pb2.Status:
@@ -148,12 +152,37 @@ class Boundary:
         self._failures = failures
 
     def unary(self, name: str, method: Method) -> Handler:
-        async def handle(raw: bytes, context: Context) -> ProtoMessage:
+        async def answer(raw: bytes, context: Context) -> ProtoMessage:
+            started, budget_s = time.monotonic(), self._budget_s(context.time_remaining())
+            return await _in_time(method(raw, started + budget_s), budget_s)
+
+        return self._guarded(name, answer)
+
+    def stream(self, name: str, method: StreamMethod) -> StreamHandler:
+        """Many replies to one request. A caller without a deadline is given the longest."""
+
+        async def answer(raw: bytes, context: Context) -> None:
+            longest_s = self._settings.max_deadline_s
+            started, budget_s = time.monotonic(), self._budget_s(context.time_remaining(), longest_s)
+
+            async def write_all() -> None:
+                async with aclosing(method(raw, started + budget_s)) as replies:
+                    async for reply in replies:
+                        await context.write(reply)
+
+            await _in_time(write_all(), budget_s)
+
+        return self._guarded(name, answer)
+
+    def _guarded(self, name: str, answer: Callable[[bytes, Context], Awaitable[R]]) -> Callable[..., Awaitable[R]]:
+        """Times and counts it, and turns its errors into a status with details."""
+
+        async def handle(raw: bytes, context: Context) -> R:
             started = time.monotonic()
             self._metrics.grpc_started.labels(self._service, name).inc()
             code = grpc.StatusCode.CANCELLED  # unless it ends some other way
             try:
-                reply = await self._in_time(method, raw, context, started)
+                reply = await answer(raw, context)
                 code = grpc.StatusCode.OK
                 return reply
             except Exception as error:
@@ -168,26 +197,26 @@ class Boundary:
 
         return handle
 
-    async def _in_time(self, method: Method, raw: bytes, context: Context, started: float) -> ProtoMessage:
-        budget_s = self._budget_s(context.time_remaining())
-        try:
-            async with asyncio.timeout(budget_s) as limit:
-                return await method(raw, started + budget_s)
-        except TimeoutError:
-            if not limit.expired():
-                raise  # a fault of ours, not the end of the caller's time
-            raise DeadlineExceeded(f"not done within {budget_s:.3f} s") from None
-
-    def _budget_s(self, remaining_s: float | None) -> float:
+    def _budget_s(self, remaining_s: float | None, default_s: float | None = None) -> float:
         if remaining_s is None:
             if self._settings.require_deadline:
                 raise PreconditionFailed(
                     "a deadline is required; set a timeout on the call", kind="DEADLINE", subject="deadline"
                 )
-            return self._settings.default_deadline_s
+            return default_s or self._settings.default_deadline_s
         if remaining_s <= 0:
             raise DeadlineExceeded("the deadline had passed on arrival")
         return min(remaining_s, self._settings.max_deadline_s)
+
+
+async def _in_time(work: Awaitable[R], budget_s: float) -> R:
+    try:
+        async with asyncio.timeout(budget_s) as limit:
+            return await work
+    except TimeoutError:
+        if not limit.expired():
+            raise  # a fault of ours, not the end of the caller's time
+        raise DeadlineExceeded(f"not done within {budget_s:.3f} s") from None
 
 
 class Authentication(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]

@@ -1,4 +1,6 @@
-"""Every Prometheus metric but the rollout's. Observed once, from results; labels come from closed sets.
+"""Every Prometheus metric but the rollout's, the calibrations' and the probes'. Observed once, from results.
+
+Labels come from closed sets.
 
 Names and units: docs/metrics.md. A Metrics object owns its registry, so that a process may hold
 several, and gauges read the live objects, so that a reload leaves none behind.
@@ -30,6 +32,7 @@ from service.batcher import BatchReport
 from service.calibration_metrics import CalibrationMetrics
 from service.exchange import CheckCall, CheckResult, GenerateCall, GenerateResult, Timing, Verdict
 from service.explaining.metrics import ExplanationMetrics
+from service.probing.metrics import ProbeMetrics
 from service.rollout.metrics import RolloutMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -63,6 +66,7 @@ class Metrics:
         self._define_config()
         self.rollout = RolloutMetrics(self.registry)
         self.calibrations = CalibrationMetrics(self.registry)
+        self.probes = ProbeMetrics(self.registry)
         self.explanations = ExplanationMetrics(self.registry)
         self.build_info.labels(version).set(1)
 

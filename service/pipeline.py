@@ -183,7 +183,9 @@ class Pipeline:
     ) -> tuple[Verdict, ...]:
         """One verdict per text, all scored in one submission: the prompt for itself, responses after the prompt."""
         inputs = [
-            ScoreInput(prompt.text) if text.stage is Stage.REQUEST else ScoreInput(prompt.text, text.text)
+            ScoreInput(prompt.text, readings=prompt.readings)
+            if text.stage is Stage.REQUEST
+            else ScoreInput(prompt.text, text.text)
             for text in texts
         ]
         submission = Submission(lineup, inputs, call.deadline)

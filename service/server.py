@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from guards.errors import ConfigError
 from service.config import GrpcSettings, TlsSettings
-from service.interceptors import Authentication, Boundary, Failures, Method, deny_without_admins
+from service.interceptors import Authentication, Boundary, Failures, Method, StreamMethod, deny_without_admins
 from service.metrics import Metrics
 
 REWARD_MODEL = "reward-model"
@@ -24,13 +24,16 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Servicer(Protocol):
-    """One gRPC service: its full name, its methods, and those of them that are for admins alone."""
+    """One gRPC service: its full name, its methods, those that answer with a stream, and those for admins alone."""
 
     service: str
     admin_methods: frozenset[str]
 
     @property
     def methods(self) -> Mapping[str, Method]: ...
+
+    @property
+    def stream_methods(self) -> Mapping[str, StreamMethod]: ...
 
 
 class Server:
@@ -93,6 +96,11 @@ class Server:
                 boundary.unary(name, method), response_serializer=lambda reply: reply.SerializeToString()
             )
             for name, method in methods.items()
+        } | {
+            name: grpc.unary_stream_rpc_method_handler(
+                boundary.stream(name, method), response_serializer=lambda reply: reply.SerializeToString()
+            )
+            for name, method in servicer.stream_methods.items()
         }
         generic = grpc.method_handlers_generic_handler(servicer.service, handlers)
         self._server.add_generic_rpc_handlers((generic,))

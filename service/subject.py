@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from guards.base import ScoreInput, Scorer
 from guards.errors import FieldViolation, InvalidInput, ScoringError
 from guards.normalize import NormalizedText, normalize
+from guards.readings.find import readings
+from guards.readings.reading import Reading
 from guards.types import Candidate, Message, Part, Role, Scope, Span, Stage, TextScores, part_text
 from service.exchange import ModelScores
 from service.lineup import Lineup
 
-_LONG_TEXT = 20_000  # code points from which normalization leaves the event loop
+_LONG_TEXT = 20_000  # code points from which reading leaves the event loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,15 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class JudgedText:
-    """The parts of one side, joined by newlines and normalized, and where each part lies in it."""
+    """The parts of one side, joined by newlines and normalized, and where each part lies in it.
+
+    `readings`: what a request says besides; responses have none.
+    """
 
     stage: Stage
     text: NormalizedText
     pieces: tuple[Piece, ...]
+    readings: tuple[Reading, ...] = ()
 
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
         """Where code points [start, end) of `text.original` lie in the caller's messages."""
@@ -164,5 +170,15 @@ async def _join(stage: Stage, parts: Sequence[tuple[int, Sequence[Part]]]) -> Ju
             texts.append(text)
             at += len(text) + 1
     joined = "\n".join(texts)
-    normalized = normalize(joined) if len(joined) < _LONG_TEXT else await asyncio.to_thread(normalize, joined)
-    return JudgedText(stage, normalized, tuple(pieces))
+    read = _read_request if stage is Stage.REQUEST else _read_response
+    normalized, others = read(joined) if len(joined) < _LONG_TEXT else await asyncio.to_thread(read, joined)
+    return JudgedText(stage, normalized, tuple(pieces), others)
+
+
+def _read_request(text: str) -> tuple[NormalizedText, tuple[Reading, ...]]:
+    normalized = normalize(text)
+    return normalized, readings(normalized)
+
+
+def _read_response(text: str) -> tuple[NormalizedText, tuple[Reading, ...]]:
+    return normalize(text), ()

@@ -89,10 +89,12 @@ class FakeScorer:
     def _one(self, item: ScoreInput) -> TextScores:
         judged = item.prompt if item.response is None else item.response
         head = self.heads[item.response is not None]
-        risk = risk_of(judged.text)
+        readings = [(risk_of(reading.text.text), *reading.source, reading.kinds) for reading in item.readings]
+        plain = (risk_of(judged.text), 0, len(judged.original), "")
+        risk, start, end, reading = max(plain, *readings, key=lambda one: one[0]) if readings else plain
         # Longer is better here, so that tests can tell candidates apart.
         reward = (1 - risk) * 4 + len(judged.text) / 1000
-        score = HeadScore(head, reward, risk, 0, len(judged.original))
+        score = HeadScore(head, reward, risk, start, end, reading=reading)
         scored = 10 if self.tokens_scored is None else self.tokens_scored
         timing = ScoreTiming(0.001, 0.002, 0.003)
         return TextScores({head: score}, Coverage(10, scored, 1), timing, self.identity.digest)

@@ -22,7 +22,7 @@ from guards.explainers.faithfulness import FaithfulnessTest
 from guards.explainers.methods import candidates
 from guards.explainers.names import AUTO
 from guards.explainers.raw_attention import attention_matrix, attention_tensors
-from guards.explainers.tokens import token_windows
+from guards.explainers.tokens import reading_windows, token_windows
 from guards.explainers.window import Side, TokenSource, TokenWindow
 from guards.rewards.encoding import TextEncoder
 from guards.rewards.torch_model import RewardNetwork
@@ -50,7 +50,7 @@ class RewardExplainer:
         """Raises UnknownName for a head or method that is not there, InvalidInput for a text it does not judge."""
         started = time.monotonic()
         budget = Budget(started + budget_s)
-        explained, windows, logits = self._scored(item, head)
+        explained, windows, logits, reading = self._scored(item, head)
         order = np.argsort(-logits, kind="stable")
         test = FaithfulnessTest(explained, windows[order[0]])
         method_used, attribution, faithfulness = _most_faithful(
@@ -78,6 +78,7 @@ class RewardExplainer:
                 for index, (window, logit) in enumerate(zip(windows, logits, strict=True))
             ),
             seconds=time.monotonic() - started,
+            reading=reading,
         )
 
     def attention(
@@ -85,7 +86,7 @@ class RewardExplainer:
     ) -> AttentionMap:
         """Of the worst window. Raises as `explain` does, and InvalidInput for a layer or head that is not there, or
         for a window of more than `most_tokens`."""
-        explained, windows, logits = self._scored(item, head)
+        explained, windows, logits, _ = self._scored(item, head)
         window = _of_size(windows[int(np.argmax(logits))], most_tokens)
         matrix = attention_matrix(explained, window, layer, attention_head)
         return AttentionMap(head, layer, attention_head, window.sources, matrix)
@@ -94,27 +95,34 @@ class RewardExplainer:
         self, item: ScoreInput, head: str, most_tokens: int | None = None
     ) -> tuple[tuple[TokenSource, ...], list[list[Floats]]]:
         """The worst window's tokens, and the map of every layer and head. Raises as `explain` does."""
-        explained, windows, logits = self._scored(item, head)
+        explained, windows, logits, _ = self._scored(item, head)
         window = _of_size(windows[int(np.argmax(logits))], most_tokens)
         layers = attention_tensors(explained, window)
         return window.sources, [[one.double().cpu().numpy() for one in layer] for layer in layers]
 
     def worst_window(self, item: ScoreInput, head: str) -> tuple[ExplainedHead, TokenWindow]:
         """The window that gives the text its score, and the head that judges it. Raises as `explain` does."""
-        explained, windows, logits = self._scored(item, head)
+        explained, windows, logits, _ = self._scored(item, head)
         return explained, windows[int(np.argmax(logits))]
 
-    def _scored(self, item: ScoreInput, head: str) -> tuple[ExplainedHead, tuple[TokenWindow, ...], Floats]:
+    def _scored(self, item: ScoreInput, head: str) -> tuple[ExplainedHead, tuple[TokenWindow, ...], Floats, str]:
+        """The windows of the text, or of the reading of it that is worst, their logits, and how it was read."""
         if head not in self._heads:
             raise UnknownName("head", head, tuple(self._heads))
         explained = self._heads[head]
         if (explained.spec.input == "prompt") != (item.response is None):
             what = "a prompt alone" if explained.spec.input == "prompt" else "a response to a prompt"
             raise InvalidInput(f"head {head} judges {what}; give it that")
-        windows = token_windows(self._encoder, item, self._max_windows)
-        nothing = [np.zeros(len(window.ids), dtype=np.bool_) for window in windows]
-        logits = [explained.masked_logits(window, [flags])[0] for window, flags in zip(windows, nothing, strict=True)]
-        return explained, windows, np.array(logits)
+        variants = [("", token_windows(self._encoder, item, self._max_windows))]
+        variants += [(one.kinds, reading_windows(self._encoder, one, self._max_windows)) for one in item.readings]
+        judged = [(reading, windows, _logits(explained, windows)) for reading, windows in variants]
+        reading, windows, logits = max(judged, key=lambda one: float(one[2].max()))
+        return explained, windows, logits, reading
+
+
+def _logits(head: ExplainedHead, windows: Sequence[TokenWindow]) -> Floats:
+    nothing = [np.zeros(len(window.ids), dtype=np.bool_) for window in windows]
+    return np.array([head.masked_logits(window, [flags])[0] for window, flags in zip(windows, nothing, strict=True)])
 
 
 def _of_size(window: TokenWindow, most_tokens: int | None) -> TokenWindow:

@@ -55,7 +55,9 @@ class Explanation:
 
     `tokens` are the judged text's, in its order, each once, after those of the prompt where a response is judged.
     `faithful` is False where the method did no better than chance on this text: then it explains nothing here.
-    `completeness_error` is of the worst window. `seconds`: of all.
+    `completeness_error` is of the worst window. `seconds`: of all. `reading`: how the text was read, such as "base64",
+    where what it says in disguise was worse than what it shows; then the tokens are of that reading, each with the
+    place of the passage that it was read from.
     """
 
     head: str
@@ -69,6 +71,7 @@ class Explanation:
     steps: int
     windows: tuple[WindowReport, ...]
     seconds: float
+    reading: str = ""
 
     @property
     def faithful(self) -> bool:

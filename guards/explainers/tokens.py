@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from guards.base import ScoreInput
 from guards.explainers.window import Side, TokenSource, TokenWindow
 from guards.normalize import NormalizedText
+from guards.readings.reading import Reading
 from guards.rewards.encoding import TextEncoder
 
 
 def token_windows(encoder: TextEncoder, item: ScoreInput, max_windows: int) -> tuple[TokenWindow, ...]:
-    """In the order of `encoder.encode`; none of them is padded."""
-    encoded = encoder.encode(item, max_windows)
+    """Of the text alone, in the order of `encoder.encode`; none of them is padded."""
+    encoded = encoder.encode(ScoreInput(item.prompt, item.response), max_windows)
     judged, side = (item.prompt, Side.PROMPT) if item.response is None else (item.response, Side.RESPONSE)
     own = _sources(encoder, judged, side)
     special = TokenSource(Side.SPECIAL, "", 0, 0)
@@ -29,6 +31,20 @@ def token_windows(encoder: TextEncoder, item: ScoreInput, max_windows: int) -> t
         found.append(
             TokenWindow(sequence.input_ids, sequence.segment_ids, np.ones(len(sequence), dtype=np.int64), sources)
         )
+    return tuple(found)
+
+
+def reading_windows(encoder: TextEncoder, reading: Reading, max_windows: int) -> tuple[TokenWindow, ...]:
+    """Of what a request also says: its tokens show what was read, and their places the passage it was read from."""
+    text = reading.text
+    offsets = encoder.tokens(text.text).offsets
+    found = []
+    for window in token_windows(encoder, ScoreInput(text), max_windows):
+        sources = (
+            replace(source, text=text.text[slice(*offsets[source.index])]) if source.side is Side.PROMPT else source
+            for source in window.sources
+        )
+        found.append(replace(window, sources=tuple(sources)))
     return tuple(found)
 
 

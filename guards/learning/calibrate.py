@@ -16,6 +16,7 @@ from guards.errors import ConfigError, InvalidInput, UnknownName
 from guards.learning.conformal import conformal_threshold, require_enough
 from guards.learning.data import Labelled, read_rows
 from guards.normalize import NormalizedText, normalize
+from guards.readings.find import request_input
 from guards.rewards.calibrated import CalibratedThreshold, CalibrationError, RiskMap
 from guards.rewards.isotonic import Isotonic
 from guards.rewards.reward_model import RewardModel
@@ -169,7 +170,9 @@ def _labelled(rows: Sequence[object], path: Path) -> tuple[Labelled, ...]:
 
 
 def _input(row: Labelled) -> ScoreInput:
-    return ScoreInput(normalize(row.prompt), None if row.response is None else normalize(row.response))
+    if row.response is None:
+        return request_input(row.prompt)
+    return ScoreInput(normalize(row.prompt), normalize(row.response))
 
 
 def _judged(item: ScoreInput) -> NormalizedText:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,18 @@ from guards.learning.contrast import (
     refusal_wins,
 )
 from guards.learning.data import Labelled, Pair, Row, read_rows
-from guards.learning.recipe import COMPANY, DISGUISED, DataFile, Disguise, Made, Recipe, origin
+from guards.learning.recipe import (
+    COMPANY,
+    DISGUISED,
+    MADE_ANSWERS,
+    MADE_REFUSALS,
+    READ_REFUSALS,
+    DataFile,
+    Disguise,
+    Made,
+    Recipe,
+    origin,
+)
 from guards.probes.transformations.registry import augment
 from guards.rewards.manifest import TrainingFile, file_sha256
 
@@ -91,10 +102,10 @@ def _made(rows: Sequence[Row], made: Made, seed: int) -> list[Row]:
     result: list[Row] = [Labelled(row.text, None, int(row.harmful), row.family) for row in families]
     result += [Labelled(text, None, 0, "everyday") for text in everyday]
     result += [Labelled(text, None, 1, "harmful_requests") for text in requests]
-    benign = [row.text for row in families if not row.harmful]
-    harmful = [row.text for row in families if row.harmful]
-    result += _answers(seed, "made_answers", [*everyday, *benign])
-    result += _refusals(seed, "made_refusals", [*requests, *harmful])
+    benign = {row.text: row.family for row in families if not row.harmful}
+    harmful = {row.text: row.family for row in families if row.harmful}
+    result += _answers(seed, MADE_ANSWERS, dict.fromkeys(everyday, "everyday") | benign)
+    result += _refusals(seed, MADE_REFUSALS, dict.fromkeys(requests, "harmful_requests") | harmful)
     read: dict[str, list[str]] = {}
     for row in rows:
         if isinstance(row, Labelled) and row.response is None and row.label == 1 and len(row.prompt) < 300:
@@ -102,7 +113,7 @@ def _made(rows: Sequence[Row], made: Made, seed: int) -> list[Row]:
     for source, prompts in sorted(read.items()):
         if source in PLAIN_REQUESTS:
             sample = _chooser(f"{seed}:pairs:{source}").sample(prompts, min(made.pairs_per_source, len(prompts)))
-            result += _refusals(seed, "read_refusals", sample)
+            result += _refusals(seed, READ_REFUSALS, dict.fromkeys(sample, source))
     asking = (*PLAIN_REQUESTS, "harmful_requests", *{row.family for row in families if row.harmful})
     company = _in_company([*rows, *result], asking, made.in_company_per_source, seed)
     return [*result, *company, *_answered(rows, made, seed), *_over_refusals(rows, seed), *_by_question(rows, seed)]
@@ -151,20 +162,23 @@ def _disguised(rows: Sequence[Row], disguise: Disguise, seed: int) -> list[Row]:
     return result
 
 
-def _answers(seed: int, source: str, prompts: Sequence[str]) -> list[Row]:
+def _answers(seed: int, source: str, asked: Mapping[str, str]) -> list[Row]:
+    """`asked`: prompts, and where each is from."""
     rows: list[Row] = []
-    for pair in answer_wins(seed, prompts):
-        rows.append(Pair(pair.prompt, pair.chosen, pair.rejected, source, half="safe"))
-        rows.append(Labelled(pair.prompt, pair.chosen, 0, source))
+    for pair in answer_wins(seed, list(asked)):
+        name = f"{source}#{asked[pair.prompt]}"
+        rows.append(Pair(pair.prompt, pair.chosen, pair.rejected, name, half="safe"))
+        rows.append(Labelled(pair.prompt, pair.chosen, 0, name))
     return rows
 
 
-def _refusals(seed: int, source: str, prompts: Sequence[str]) -> list[Row]:
+def _refusals(seed: int, source: str, asked: Mapping[str, str]) -> list[Row]:
     rows: list[Row] = []
-    for pair in refusal_wins(seed, prompts):
-        rows.append(Pair(pair.prompt, pair.chosen, pair.rejected, source, half="unsafe"))
+    for pair in refusal_wins(seed, list(asked)):
+        name = f"{source}#{asked[pair.prompt]}"
+        rows.append(Pair(pair.prompt, pair.chosen, pair.rejected, name, half="unsafe"))
         # the refusal gets no label of its own: "refusing is safe" is the shortcut to avoid
-        rows.append(Labelled(pair.prompt, pair.rejected, 1, source))
+        rows.append(Labelled(pair.prompt, pair.rejected, 1, name))
     return rows
 
 

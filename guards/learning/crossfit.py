@@ -1,6 +1,8 @@
 """Cross-fitting by source: every row is judged by a network that learned from no row of its source.
 
-What is made of a source's prompts under another source's name (refusal pairs, answers) is held out with that one.
+Nor from a reply to a prompt of its source, under whatever name and for whatever head: the heads share an adapter.
+What is made of a source's prompts is held out with that source (guards/learning/recipe.py), and what else is to the
+same prompts is hidden from the fold (guards/learning/examples.py).
 """
 
 from __future__ import annotations

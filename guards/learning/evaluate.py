@@ -17,6 +17,7 @@ from guards.learning.estimates import Estimate, calibration_estimate, correlatio
 from guards.learning.metrics import Floats, Labels, Measure, auroc, f1, pair_accuracy, wilson
 from guards.learning.refusals import refusal_half
 from guards.normalize import normalize
+from guards.readings.find import request_input
 from guards.rewards.guard import head_risk
 from guards.rewards.reward_model import RewardModel
 from guards.types import HeadScore
@@ -155,7 +156,9 @@ def _of_labels(scores: _Labels, threshold: float) -> dict[str, MeasureFields]:
 
 
 def _item(row: Labelled) -> ScoreInput:
-    return ScoreInput(normalize(row.prompt), None if row.response is None else normalize(row.response))
+    if row.response is None:
+        return request_input(row.prompt)
+    return ScoreInput(normalize(row.prompt), normalize(row.response))
 
 
 def _fields(measure: Measure | Estimate, n: int) -> MeasureFields:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from guards.errors import InvalidInput
 from guards.learning.corpus import Corpus
-from guards.learning.data import Labelled, Pair
+from guards.learning.data import Labelled, Pair, Row
 from guards.learning.fit import Examples
 from guards.learning.heldout import HALVES
 from guards.learning.recipe import HeadRecipe, Recipe, origin
@@ -95,19 +95,29 @@ def _pairs(corpus: Corpus, head: HeadRecipe) -> tuple[Pair, ...]:
     return tuple(pair for pair in corpus.pairs if origin(pair.source) in head.pair_sources)
 
 
-def without(corpus: HeadCorpus, held_out: Collection[str], margins: Mapping[str, float]) -> Examples:
-    """All rows but those of the held-out sources, and but those that share a text with them."""
-    hidden = _texts_of(corpus, held_out)
-    rows = [
-        row
-        for row, (example, text) in enumerate(zip(corpus.labelled, corpus.labelled_texts, strict=True))
-        if example.source not in held_out and int(text) not in hidden
-    ]
-    pair_rows = [
-        row
-        for row, (pair, texts) in enumerate(zip(corpus.pairs, corpus.pair_texts, strict=True))
-        if pair.source not in held_out and hidden.isdisjoint(texts.tolist())
-    ]
+def prompts_of(heads: Iterable[HeadCorpus], held_out: Collection[str]) -> set[str]:
+    """The prompts of the held-out sources' rows and pairs, of all heads together, as `without` compares them."""
+    rows: list[Row] = []
+    for head in heads:
+        rows += [*head.labelled, *head.pairs]
+    return {_asked(row) for row in rows if row.source in held_out}
+
+
+def without(
+    corpus: HeadCorpus, held_out: Collection[str], prompts: Collection[str], margins: Mapping[str, float]
+) -> Examples:
+    """All rows but those of the held-out sources, and but those to a prompt of theirs.
+
+    `prompts` are of all heads, because the heads share an adapter: a refusal pair to a held-out prompt would teach
+    the head for requests, too. Raises InvalidInput when that leaves the head nothing of what it learns from.
+    """
+    rows = [row for row, it in enumerate(corpus.labelled) if it.source not in held_out and _asked(it) not in prompts]
+    pair_rows = [row for row, it in enumerate(corpus.pairs) if it.source not in held_out and _asked(it) not in prompts]
+    for what, of_all, left in (("rows", corpus.labelled, rows), ("pairs", corpus.pairs, pair_rows)):
+        if of_all and not left:
+            raise InvalidInput(
+                f"a fold of the recipe leaves head {corpus.name} no {what}: hold out fewer sources with it"
+            )
     label_groups: dict[tuple[str, int], list[int]] = {}
     for at, row in enumerate(rows):
         label_groups.setdefault((corpus.labelled[row].source, corpus.labelled[row].label), []).append(at)
@@ -145,14 +155,6 @@ def group_weights(sources: Sequence[str], weights: Mapping[str, float]) -> NDArr
     return np.asarray((share / counts / share.sum())[rows])
 
 
-def _texts_of(corpus: HeadCorpus, sources: Collection[str]) -> set[int]:
-    labelled = {
-        int(text) for row, text in zip(corpus.labelled, corpus.labelled_texts, strict=True) if row.source in sources
-    }
-    pairs = {
-        int(text)
-        for row, texts in zip(corpus.pairs, corpus.pair_texts, strict=True)
-        if row.source in sources
-        for text in texts
-    }
-    return labelled | pairs
+def _asked(row: Row) -> str:
+    """A row's prompt, where case and spaces around it tell no prompts apart, as in deduplication."""
+    return row.prompt.strip().lower()

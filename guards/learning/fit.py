@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from guards.learning.recipe import HeadRecipe, Recipe
 from guards.learning.sampling import Draw, batches
@@ -68,7 +67,7 @@ class AdaptedNetwork(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
         """Lower states [B, T, D] -> pooled (prompt, response) vectors."""
-        with torch.autocast(hidden.device.type, dtype=torch.bfloat16), parametrize.cached():
+        with torch.autocast(hidden.device.type, dtype=torch.bfloat16):
             states = [hidden, *through(self.layers, hidden, mask)]
         kept = [states[layer - self._below].float() for layer in self._pooling.layers]
         sides = (mask * (1 - segments), mask * segments)
@@ -168,13 +167,14 @@ class Fit:
     def _jobs_of(self, name: str, head: HeadRecipe, examples: Examples, seed: int) -> list[_Job]:
         weights = self._recipe.weights
         jobs = []
-        for pairs, count, groups in (
-            (False, head.labels, examples.label_groups),
-            (True, head.pairs, examples.pair_groups),
+        halves = dict(enumerate((head.shares.ordinary, head.shares.safe, head.shares.unsafe)))  # as HALVES are numbered
+        for pairs, count, groups, shares in (
+            (False, head.labels, examples.label_groups, {}),
+            (True, head.pairs, examples.pair_groups, halves),
         ):
             if count and groups:
                 generator = random.Random(f"{seed}:{name}:{pairs}")  # noqa: S311
-                jobs.append(_Job(name, examples, pairs, count, Draw(groups, weights, generator)))
+                jobs.append(_Job(name, examples, pairs, count, Draw(groups, weights, generator, shares)))
         return jobs
 
     def _plan(self) -> list[list[tuple[_Job, list[int]]]]:

@@ -1,60 +1,22 @@
-"""Held-out scores as pictures: PNG bytes. Needs matplotlib, of the `train` extra.
-
-Colours are Okabe and Ito's (2008), which people with any common colour blindness tell apart. Every picture is on white
-so that it reads the same on a dark page. Seeds are shown together: every row stands in it once a seed.
-"""
+"""Held-out scores as pictures. Seeds are shown together: every row stands in a picture once a seed."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import rankdata
 
-from guards.errors import ConfigError
 from guards.learning.by_seed import LabelledScores, PairScores
 from guards.learning.estimates import mass_bins
 from guards.learning.metrics import Floats, wilson
+from guards.pictures import FAINT, INK, SAFE, SERIES, UNSAFE, Picture, picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SAFE, UNSAFE, INK, FAINT = "#0072B2", "#D55E00", "#222222", "#999999"
-_SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442", "#000000")
 _MOST_CURVES = 8  # more colours than this nobody tells apart; the table has the rest
 _CURVE_POINTS = 400
-_DPI = 110
-_SIZE = (6.2, 4.6)  # inches
-_STYLE: dict[Any, Any] = {
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "figure.facecolor": "white",
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "grid.alpha": 0.35,
-    "legend.fontsize": 8.5,
-    "legend.edgecolor": "none",
-    "legend.framealpha": 0.85,
-    "savefig.facecolor": "white",
-    "text.parse_math": False,  # a source's name is text, also with dollars in it
-}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """`text` says what the picture shows, for those who cannot see it."""
-
-    title: str
-    text: str
-    png: bytes
 
 
 def head_pictures(head: str, rows: LabelledScores, threshold: float) -> tuple[Picture, ...]:
@@ -62,36 +24,19 @@ def head_pictures(head: str, rows: LabelledScores, threshold: float) -> tuple[Pi
     both = len(np.unique(rows.labels)) == 2
     pictures = []
     if both:
-        pictures.append(_picture(f"{head}: ROC", "ROC curves by source and of all", lambda figure: _roc(figure, rows)))
+        pictures.append(picture(f"{head}: ROC", "ROC curves by source and of all", lambda figure: _roc(figure, rows)))
         text = "how often texts of each risk are unsafe, against the ideal line"
-        pictures.append(_picture(f"{head}: reliability", text, lambda figure: _reliability(figure, rows)))
+        pictures.append(picture(f"{head}: reliability", text, lambda figure: _reliability(figure, rows)))
     text = f"risk of safe and unsafe rows, with the threshold {threshold:g}"
-    pictures.append(_picture(f"{head}: risk by class", text, lambda figure: _histogram(figure, rows, threshold)))
+    pictures.append(picture(f"{head}: risk by class", text, lambda figure: _histogram(figure, rows, threshold)))
     text = "reward against length in tokens, with the mean of each class by length"
-    pictures.append(_picture(f"{head}: reward by length", text, lambda figure: _length(figure, rows)))
+    pictures.append(picture(f"{head}: reward by length", text, lambda figure: _length(figure, rows)))
     return tuple(pictures)
 
 
 def pair_picture(head: str, pairs: PairScores) -> Picture:
     text = "the better answer's reward less the worse one's, each half of refusal pairs by itself"
-    return _picture(f"{head}: pairs", text, lambda figure: _gaps(figure, pairs))
-
-
-def _picture(title: str, text: str, draw: Callable[[Figure], None]) -> Picture:
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError("plots need matplotlib; install wardgate[train]") from error
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=_SIZE, layout="constrained")
-        draw(figure)
-        figure.axes[0].set_title(title)
-        buffer = io.BytesIO()
-        # A bare Figure draws with Agg: no window, no display. Without the software's version the same scores give
-        # the same bytes.
-        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"optimize": True})
-    return Picture(title, text, buffer.getvalue())
+    return picture(f"{head}: pairs", text, lambda figure: _gaps(figure, pairs))
 
 
 def _roc(figure: Figure, rows: LabelledScores) -> None:
@@ -104,7 +49,7 @@ def _roc(figure: Figure, rows: LabelledScores) -> None:
         for at in np.argsort(-counts, kind="stable")
         if len(np.unique(rows.labels[rows.sources == names[at]])) == 2
     ]
-    for name, colour in zip(mixed[:_MOST_CURVES], _SERIES, strict=False):
+    for name, colour in zip(mixed[:_MOST_CURVES], SERIES, strict=False):
         part = rows.where(rows.sources == name)
         axes.plot(*_curve(part), color=colour, linewidth=1.4, label=f"{_short(name)} ({len(part):,})")
     axes.plot(*_curve(rows), color=INK, linewidth=2.6, label=f"all sources ({len(rows):,})")

@@ -53,10 +53,15 @@ class Disguise(_Part):
 
 COMPANY = "+company"  # after a source's name: its prompts again, among ordinary sentences
 DISGUISED = "+disguised"  # after a source's name: its prompts again, under an evasion technique
+# replies by template to a source's prompts, as parts of these: `made_answers#kitchen`
+MADE_REPLIES = MADE_ANSWERS, MADE_REFUSALS, READ_REFUSALS = "made_answers", "made_refusals", "read_refusals"
 
 
 class Fold(_Part):
-    """Sources that are held out together, of all heads; each with its prompts in company and in disguise."""
+    """Sources that are held out together, of all heads; each with what is made of its prompts.
+
+    That is: its prompts in company and in disguise, and replies to them by template.
+    """
 
     name: str
     sources: tuple[str, ...]
@@ -64,12 +69,26 @@ class Fold(_Part):
     @field_validator("sources")
     @classmethod
     def _with_variants(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
-        return (*sources, *(source + variant for source in sources for variant in (COMPANY, DISGUISED)))
+        variants = (f"{source}{variant}" for source in sources for variant in (COMPANY, DISGUISED))
+        return (*sources, *variants, *(f"{reply}#{source}" for source in sources for reply in MADE_REPLIES))
 
 
 def origin(source: str) -> str:
     """A source without its part and variant: `advbench` of `advbench+company`, `hh` of `hh#2`."""
     return source.split("#", maxsplit=1)[0].split("+", maxsplit=1)[0]
+
+
+def in_figures(source: str) -> str:
+    """A source as figures name it: replies by template are told together, whosever prompts they are to."""
+    return origin(source) if origin(source) in MADE_REPLIES else source
+
+
+class Shares(_Part):
+    """How the pairs of an epoch are shared out among kinds of pairs that it has any of."""
+
+    ordinary: float = Field(default=1, gt=0)
+    safe: float = Field(default=1, gt=0)  # refusal pairs where the answer should win
+    unsafe: float = Field(default=1, gt=0)  # refusal pairs where the refusal should
 
 
 class HeadRecipe(_Part):
@@ -79,6 +98,7 @@ class HeadRecipe(_Part):
     threshold: float = Field(default=0.5, gt=0, lt=1)  # risk from which the shipped policy withholds: for the figures
     labels: int = Field(default=0, ge=0)  # half of them safe, half unsafe
     pairs: int = Field(default=0, ge=0)
+    shares: Shares = Shares()
     pair_sources: tuple[str, ...] = ()  # whose pairs, all parts of them; a source may teach several heads
 
     @model_validator(mode="after")

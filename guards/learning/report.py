@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from guards.errors import ConfigError
+from jinja2 import Environment
+
 from guards.learning.by_seed import labelled_scores, pair_scores
 from guards.learning.gates import Gate, GateResult, check_gates
 from guards.learning.heldout import HeldOutScores
-from guards.learning.plots import Picture, head_pictures, pair_picture
+from guards.learning.plots import head_pictures, pair_picture
 from guards.learning.suite import HeadSuite, PairSlice, Slice, Suite, measure_suite
+from guards.pages import page_environment
+from guards.pictures import Picture
 
 FORMAT = "wardgate.suite/1"
 _TEMPLATE = "report.html.j2"
@@ -90,28 +91,14 @@ def _pictures(head: HeadSuite, scores: HeldOutScores) -> tuple[Picture, ...]:
     return tuple(pictures)
 
 
-def _environment() -> Any:
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise ConfigError("the HTML report needs Jinja2; install wardgate[train]") from error
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=_number, data_uri=_data_uri, by_kind=_by_kind, half=half_name)
+def _environment() -> Environment:
+    environment = page_environment(Path(__file__).parent)
+    environment.filters.update(number=_number, by_kind=_by_kind, half=half_name)
     return environment
 
 
 def _number(value: float) -> str:
     return f"{value:.3f}"
-
-
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _by_kind(slices: Sequence[Slice]) -> list[Slice]:

@@ -19,17 +19,19 @@ _MOST_TURNS = 2  # a source's rows are seen at most this often in one epoch
 
 @dataclass
 class Draw:
-    """Rows by group (source and label), drawn epoch after epoch."""
+    """Rows by group (source and label), drawn epoch after epoch; `shares` of a label count for 1 where not named."""
 
     groups: Mapping[tuple[str, int], Sequence[int]]
     weights: Mapping[str, float]
     generator: random.Random
+    shares: Mapping[int, float] = field(default_factory=dict)
     _queues: dict[tuple[str, int], list[int]] = field(default_factory=dict)
 
     def epoch(self, count: int) -> list[int]:
-        """About `count` rows: every label has the same share, within it every source its own."""
-        labels = sorted({label for _, label in self.groups})
-        return [row for label in labels for row in self._of_label(label, count / len(labels))]
+        """About `count` rows: every label has its share, within it every source its own."""
+        shares = {label: self.shares.get(label, 1.0) for label in sorted({label for _, label in self.groups})}
+        whole = sum(shares.values())
+        return [row for label, share in shares.items() for row in self._of_label(label, count * share / whole)]
 
     def _of_label(self, label: int, count: float) -> list[int]:
         members = {group: rows for group, rows in self.groups.items() if group[1] == label}

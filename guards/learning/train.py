@@ -17,7 +17,7 @@ from guards.learning.examples import HeadCorpus
 from guards.learning.figures import head_figures
 from guards.learning.fit import Floats32
 from guards.learning.heldout import HeldOutScores, ScoredPair, ScoredRow
-from guards.learning.recipe import Recipe
+from guards.learning.recipe import Recipe, in_figures
 from guards.learning.states import Ints, Progress, States
 from guards.learning.suite import measure_suite
 from guards.learning.workshop import Place, Task, Workshop, anchor_rows, open_workshop, run_tasks
@@ -128,7 +128,9 @@ def _rows(head: HeadCorpus, own: HeldOut, epochs: int, recipe: Recipe, tokens: I
     _, risk = calibrate(head, own, epochs, recipe)
     rewards = own.labelled[epochs - 1]
     return [
-        ScoredRow(head.name, row.source, row.category, row.label, int(tokens[text]), float(reward), float(p), seed)
+        ScoredRow(
+            head.name, in_figures(row.source), row.category, row.label, int(tokens[text]), float(reward), float(p), seed
+        )
         for row, text, reward, p in zip(head.labelled, head.labelled_texts, rewards, risk, strict=True)
     ]
 
@@ -136,7 +138,7 @@ def _rows(head: HeadCorpus, own: HeldOut, epochs: int, recipe: Recipe, tokens: I
 def _pairs(head: HeadCorpus, own: HeldOut, epochs: int, tokens: Ints, seed: int) -> list[ScoredPair]:
     rewards, lengths = own.pairs[epochs - 1].tolist(), tokens[head.pair_texts].tolist()
     return [
-        ScoredPair(head.name, pair.source, pair.category, pair.half, better, worse, m, n, seed)
+        ScoredPair(head.name, in_figures(pair.source), pair.category, pair.half, better, worse, m, n, seed)
         for pair, (better, worse), (m, n) in zip(head.pairs, rewards, lengths, strict=True)
     ]
 

@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 from guards.errors import InvalidInput, ModelError
 from guards.learning.corpus import Corpus, load_corpus
 from guards.learning.data import Labelled, read_rows
-from guards.learning.examples import HeadCorpus, head_corpora, without
+from guards.learning.examples import HeadCorpus, head_corpora, prompts_of, without
 from guards.learning.fit import Fit, Fitted, Floats32
 from guards.learning.recipe import Fold, Recipe, load_recipe
 from guards.learning.states import Ints, Progress, StateCache, States
@@ -33,7 +33,7 @@ from guards.normalize import NORMALIZER_VERSION
 from guards.rewards.manifest import Kind, file_sha256
 from guards.rewards.torch_model import load_encoder, upper_layers
 
-_FORMAT = "1"  # raise when fitting changes, so that old fits are not used
+_FORMAT = "2"  # raise when fitting changes, so that old fits are not used
 _FITS_AT_ONCE = 8  # each holds some 1.5 GB
 
 
@@ -91,7 +91,8 @@ class Workshop:
         """Do one task and keep what came of it, whole or not at all."""
         held_out = set() if task.fold is None else set(self.recipe.folds[task.fold].sources)
         margins = self.recipe.training.margins
-        examples = {head.name: without(head, held_out, margins) for head in self.heads}
+        prompts = prompts_of(self.heads, held_out)
+        examples = {head.name: without(head, held_out, prompts, margins) for head in self.heads}
         layers = upper_layers(self.encoder, self.recipe.adapter.first_layer)
         width = int(self.encoder.config.hidden_size)
         fit = Fit(self.states, layers, width, self.recipe, examples, task.seed, self.device)

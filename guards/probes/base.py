@@ -85,7 +85,7 @@ class Measured:
 class Unit:
     """A piece of work that is done whole or not at all; small, so that live traffic can go first between two.
 
-    `key` is stable and unique in a suite: the probe's name, then what tells its units apart.
+    `key` is stable and unique in a suite: the probe's name, a slash, then what tells its units apart.
     """
 
     key: str

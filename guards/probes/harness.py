@@ -52,10 +52,11 @@ def run(
     on_unit: Callable[[UnitOutcome], None],
     done: Collection[str] = (),
     budget_s: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> bool:
     """Does the units that are not `done`, and says whether all are now: not so when the budget ran out.
 
-    A unit that raises is an outcome with an error; the run goes on.
+    A unit that raises is an outcome with an error; the run goes on. `clock` gives the seconds that units take.
     """
     spent = 0.0
     for unit in plan.units:
@@ -63,17 +64,17 @@ def run(
             continue
         if budget_s is not None and spent >= budget_s:
             return False
-        outcome = _done(unit, targets)
+        outcome = _done(unit, targets, clock)
         spent += outcome.seconds
         on_unit(outcome)
     return True
 
 
-def _done(unit: Unit, targets: Targets) -> UnitOutcome:
-    started = time.perf_counter()
+def _done(unit: Unit, targets: Targets, clock: Callable[[], float]) -> UnitOutcome:
+    started = clock()
     try:
         measured = unit.run(targets)
     except Exception as error:
         log.exception("a unit of a probe failed", extra={"unit": unit.key})
-        return UnitOutcome(unit.key, time.perf_counter() - started, error=type(error).__name__)
-    return UnitOutcome(unit.key, time.perf_counter() - started, measured)
+        return UnitOutcome(unit.key, clock() - started, error=type(error).__name__)
+    return UnitOutcome(unit.key, clock() - started, measured)

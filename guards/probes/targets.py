@@ -14,6 +14,7 @@ from guards.types import Action, HeadScore, Message
 
 if TYPE_CHECKING:
     from guards.probes.gradient.classifier import DifferentiableClassifier
+    from guards.probes.words.vectors import WordVectors
 
 
 class Need(StrEnum):
@@ -24,6 +25,7 @@ class Need(StrEnum):
     MODEL = "model"
     GRADIENTS = "gradients"
     ENCODER = "encoder"
+    CLASSIFIERS = "classifiers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,13 @@ class Judged:
     """What the policy in force made of one text.
 
     `risk`: the highest that a reward head gave it, [0, 1]. `categories`: of its findings, in the policy's words.
+    `complete`: the reward heads of the policy read all of it, as far as there was something to read.
     """
 
     action: Action
     risk: float
     categories: tuple[str, ...] = ()
+    complete: bool = True
 
     @property
     def withheld(self) -> bool:
@@ -111,16 +115,36 @@ class EncoderTarget(Protocol):
         """Unit vectors [n, width]."""
         ...
 
+    def word_vectors(self) -> WordVectors:
+        """Of the vocabulary's whole words of plain letters. The same object at every call."""
+        ...
+
+
+class ClassifierTarget(Protocol):
+    """A text classifier of k labels; the likeliest is its decision."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """[n, labels], each in [0, 1]. Texts are normalized as in serving."""
+        ...
+
 
 @dataclass(frozen=True)
 class Targets:
-    """What a run has. `gradients` opens a classifier by head's or model's name; torch is loaded with the first."""
+    """What a run has.
+
+    `gradients` and `classifiers` open one by head's or model's name, and raise UnknownName for what is neither; torch
+    is loaded with the first.
+    """
 
     guard: GuardTarget | None = None
     scores: ScoresTarget | None = None
     model: ModelTarget | None = None
     encoder: EncoderTarget | None = None
     gradients: Callable[[str], DifferentiableClassifier] | None = None
+    classifiers: Callable[[str], ClassifierTarget] | None = None
     digests: Mapping[str, str] = field(default_factory=dict)  # of the model, the policy and what else decides
 
     def has(self, need: Need) -> bool:

@@ -8,7 +8,7 @@ segment 1 from the response on. Every token of the judged text lies in some wind
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,10 @@ from tokenizers import Encoding, Tokenizer
 from guards.base import ScoreInput
 from guards.errors import ModelError
 from guards.normalize import NormalizedText
+from guards.readings.reading import Reading
 from guards.rewards.manifest import Kind, WindowSpec
 from guards.rewards.runtimes.base import IntArray, TokenBatch
+from guards.rewards.whole_words import whole_words
 from guards.types import Coverage
 from guards.windows import windows
 
@@ -27,13 +29,15 @@ from guards.windows import windows
 class EncodedSequence:
     """One window, int64 [tokens] with special tokens.
 
-    `start`, `end`: code points of the window in `NormalizedText.original` of the judged text.
+    `start`, `end`: code points of the window in `NormalizedText.original` of the judged text, or of what was
+    read in another way; then `reading` says how.
     """
 
     input_ids: IntArray
     segment_ids: IntArray
     start: int
     end: int
+    reading: str = ""
 
     def __len__(self) -> int:
         return int(self.input_ids.shape[0])
@@ -41,11 +45,24 @@ class EncodedSequence:
 
 @dataclass(frozen=True, slots=True)
 class EncodedText:
-    """All windows of one judged text; none when the model does not judge such texts."""
+    """All windows of one judged text and of its readings; none when the model does not judge such texts."""
 
     kind: Kind
     sequences: tuple[EncodedSequence, ...]
     coverage: Coverage
+
+
+@dataclass(frozen=True, slots=True)
+class TracedWindow:
+    """The first window of a judged text with the way back to the text, for what looks at single tokens.
+
+    The text's own tokens begin at position `first`; `offsets` has for each its code points [start, end) of the
+    normalized text.
+    """
+
+    sequence: EncodedSequence
+    first: int
+    offsets: tuple[tuple[int, int], ...]
 
 
 class TextEncoder:
@@ -74,9 +91,21 @@ class TextEncoder:
     def encode(self, item: ScoreInput, max_windows: int) -> EncodedText:
         """At most `max_windows` (>= 1) windows; an empty text still gives one."""
         if item.response is None:
-            return self._windowed("prompt", item.prompt, (self._cls,), (), max_windows)
+            texts = (item.prompt, *(reading.text for reading in item.readings))
+            first, *others = (self._windowed("prompt", text, (self._cls,), (), max_windows) for text in texts)
+            return beside(first, item.readings, others)
         head = (self._cls, *self._tail(item.prompt), self._sep)
         return self._windowed("exchange", item.response, (), head, max_windows)
+
+    def trace(self, item: ScoreInput) -> TracedWindow:
+        encoded = self.encode(item, 1)
+        judged = item.prompt if item.response is None else item.response
+        own = encoded.coverage.tokens_scored
+        sequence = encoded.sequences[0]
+        return TracedWindow(sequence, len(sequence) - own - 1, tuple(self.tokens(judged.text).offsets[:own]))
+
+    def whole_words(self) -> dict[str, int]:
+        return whole_words(self._tokenizer)
 
     def tokens(self, text: str) -> Encoding:
         """Without special tokens."""
@@ -114,6 +143,17 @@ class TextEncoder:
             sequences.append(EncodedSequence(ids, segments, *source_of(text, tokens.offsets, start, end)))
         coverage = Coverage(total, covered(kept), len(kept))
         return EncodedText(kind, tuple(sequences), coverage)
+
+
+def beside(text: EncodedText, readings: Sequence[Reading], encoded: Sequence[EncodedText]) -> EncodedText:
+    """A text's windows and those of its readings; all tokens count for coverage, so that no reading is cut silently."""
+    sequences = list(text.sequences)
+    coverage = text.coverage
+    for reading, other in zip(readings, encoded, strict=True):
+        start, end = reading.source
+        sequences += (replace(one, start=start, end=end, reading=reading.kinds) for one in other.sequences)
+        coverage += other.coverage
+    return EncodedText(text.kind, tuple(sequences), coverage)
 
 
 def both_ends(bounds: Sequence[tuple[int, int]], limit: int) -> list[tuple[int, int]]:

@@ -53,7 +53,7 @@ def worst_window(
     window = encoded.sequences[worst]
     spread = 0.0 if spreads is None else float(spreads[worst])
     risk, risk_high = calibration.risk(reward), calibration.risk(reward - spread)
-    return HeadScore(head, reward, risk, window.start, window.end, spread, risk_high)
+    return HeadScore(head, reward, risk, window.start, window.end, spread, risk_high, window.reading)
 
 
 def score_now(model: ScoringModel, items: Sequence[ScoreInput], batch_tokens: int) -> tuple[TextScores, ...]:

@@ -43,10 +43,15 @@ class PooledEncoder(nn.Module):
         self.width = len(pooling.layers) * len(pooling.kinds) * int(encoder.config.hidden_size)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor) -> tuple[Tensor, Tensor]:
+        return self._read(attention_mask, segment_ids, input_ids=input_ids)
+
+    def embedded(self, embeddings: Tensor, attention_mask: Tensor, segment_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from word vectors [B, T, D] in the tokens' place."""
+        return self._read(attention_mask, segment_ids, inputs_embeds=embeddings)
+
+    def _read(self, attention_mask: Tensor, segment_ids: Tensor, **tokens: Tensor) -> tuple[Tensor, Tensor]:
         types = segment_ids if self.pooling.token_types else torch.zeros_like(segment_ids)
-        out = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=types, output_hidden_states=True
-        )
+        out = self.encoder(attention_mask=attention_mask, token_type_ids=types, output_hidden_states=True, **tokens)
         prompt_mask = attention_mask * (1 - segment_ids)
         response_mask = attention_mask * segment_ids
         states = [out.hidden_states[layer] for layer in self.pooling.layers]

@@ -53,6 +53,16 @@ class Call(Generic[Result]):
         raise WardgateError.from_rpc_error(error) from error
 
 
+@dataclass(frozen=True, slots=True)
+class StreamCall(Generic[Result]):
+    """One call to make whose results come one by one. `timeout` is in seconds, of all of them together."""
+
+    path: str
+    request: ProtobufMessage = field(repr=False)
+    decode: Callable[[bytes], Result]
+    timeout: float
+
+
 def check(
     messages: Conversation,
     *,

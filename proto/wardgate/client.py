@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import grpc
 import grpc.aio
 
-from wardgate import calls, reward_models
-from wardgate.calls import Call
+from wardgate import calls, probes, reward_models
+from wardgate.calls import Call, StreamCall
 from wardgate.channel import TLS, Endpoint, Token
+from wardgate.errors import WardgateError
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -74,6 +75,24 @@ def _awaitable(
     return _dressed(method, describe)
 
 
+def _streaming(
+    describe: Callable[P, StreamCall[Result]],
+) -> Callable[Concatenate[Client, P], Iterator[Result]]:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Result]:
+        return self._stream(describe(*args, **kwargs))
+
+    return _dressed(method, describe)
+
+
+def _async_streaming(
+    describe: Callable[P, StreamCall[Result]],
+) -> Callable[Concatenate[AsyncClient, P], AsyncIterator[Result]]:
+    def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Result]:
+        return self._stream(describe(*args, **kwargs))
+
+    return _dressed(method, describe)
+
+
 def _dressed(method: Method, describe: Callable[..., Any]) -> Method:
     """`method` as help() should show it: with the name, text and parameters of `describe`."""
     functools.update_wrapper(method, describe)
@@ -97,6 +116,14 @@ class Client(_BaseClient):
     get_reward_model = _blocking(reward_models.get_reward_model)
     set_rollout = _blocking(reward_models.set_rollout)
     roll_back = _blocking(reward_models.roll_back)
+    list_probe_suites = _blocking(probes.list_probe_suites)
+    start_probe_run = _blocking(probes.start_probe_run)
+    get_probe_run = _blocking(probes.get_probe_run)
+    list_probe_runs = _blocking(probes.list_probe_runs)
+    pause_probe_run = _blocking(probes.pause_probe_run)
+    resume_probe_run = _blocking(probes.resume_probe_run)
+    cancel_probe_run = _blocking(probes.cancel_probe_run)
+    watch_probe_run = _streaming(probes.watch_probe_run)
 
     def _open(self) -> None:
         credentials, options = self._endpoint.credentials(), self._endpoint.options()
@@ -112,6 +139,16 @@ class Client(_BaseClient):
         except grpc.RpcError as error:
             return call.answer(error)
         return result
+
+    def _stream(self, call: StreamCall[Result]) -> Iterator[Result]:
+        method = self._channel.unary_stream(call.path, call.request.__class__.SerializeToString, call.decode)
+        replies = method(call.request, timeout=call.timeout, metadata=self._endpoint.metadata())
+        try:
+            yield from replies
+        except grpc.RpcError as error:
+            raise WardgateError.from_rpc_error(error) from error
+        finally:
+            replies.cancel()  # for a caller that has heard enough
 
     def close(self) -> None:
         """Ends the connections; calls in flight fail. No call can be made afterwards."""
@@ -138,6 +175,14 @@ class AsyncClient(_BaseClient):
     get_reward_model = _awaitable(reward_models.get_reward_model)
     set_rollout = _awaitable(reward_models.set_rollout)
     roll_back = _awaitable(reward_models.roll_back)
+    list_probe_suites = _awaitable(probes.list_probe_suites)
+    start_probe_run = _awaitable(probes.start_probe_run)
+    get_probe_run = _awaitable(probes.get_probe_run)
+    list_probe_runs = _awaitable(probes.list_probe_runs)
+    pause_probe_run = _awaitable(probes.pause_probe_run)
+    resume_probe_run = _awaitable(probes.resume_probe_run)
+    cancel_probe_run = _awaitable(probes.cancel_probe_run)
+    watch_probe_run = _async_streaming(probes.watch_probe_run)
 
     def _open(self) -> None:
         self._channel: grpc.aio.Channel | None = None  # made by the first call: it needs the running loop
@@ -162,6 +207,17 @@ class AsyncClient(_BaseClient):
         except grpc.RpcError as error:
             return call.answer(error)
         return result
+
+    async def _stream(self, call: StreamCall[Result]) -> AsyncIterator[Result]:
+        method = self._connected().unary_stream(call.path, call.request.__class__.SerializeToString, call.decode)
+        replies = method(call.request, timeout=call.timeout, metadata=self._endpoint.metadata())
+        try:
+            async for reply in replies:
+                yield reply
+        except grpc.RpcError as error:
+            raise WardgateError.from_rpc_error(error) from error
+        finally:
+            replies.cancel()  # for a caller that has heard enough
 
     async def close(self) -> None:
         """Ends the connections; calls in flight fail. No call can be made afterwards."""

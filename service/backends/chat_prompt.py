@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from guards.errors import InvalidInput, ModelError
+from guards.errors import FieldViolation, InvalidInput, ModelError
 from guards.types import Message, Part, Role, TextPart, ToolCall, ToolResult
 
 _ZERO_WIDTH_SPACE = "\u200b"
@@ -35,8 +35,12 @@ class ChatPrompt:
         except TemplateError as error:
             # Templates raise on purpose, e.g. where roles do not alternate.
             raise InvalidInput("the model's chat template refuses this order of messages") from error
-        # The template writes its own beginning-of-text token.
-        return list(self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+        try:
+            # The template writes its own beginning-of-text token.
+            return list(self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+        except (TypeError, UnicodeEncodeError) as error:
+            what = "holds half of a surrogate pair, which is no character; send valid Unicode"
+            raise InvalidInput(f"the conversation {what}", (FieldViolation("messages", what),)) from error
 
     def text(self, tokens: Sequence[int]) -> str:
         """What the model wrote, without control tokens."""

@@ -12,9 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guards.base import ScoreInput
 from guards.errors import InvalidInput, ModelError, UnknownName
-from guards.normalize import normalize
+from guards.readings.find import judged_input
 from guards.rewards.encoding import TextEncoder
 from guards.rewards.manifest import load_manifest
 from service.explaining.work import (
@@ -68,7 +67,7 @@ class Opened:
 
     def _head(self, work: HeadWork) -> HeadExplained:
         explainer = self._explainer(work.folder, work.digest)
-        item = ScoreInput(normalize(work.prompt), None if work.response is None else normalize(work.response))
+        item = judged_input(work.prompt, work.response)
         attention = None
         if work.attention is not None:
             chosen = work.attention

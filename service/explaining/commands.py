@@ -13,7 +13,7 @@ from guards.base import ScoreInput
 from guards.errors import ConfigError, InvalidInput, UnknownName
 from guards.explainers.explanation import AttentionMap, Explanation
 from guards.explainers.names import AUTO, METHOD_NAMES, WORDS
-from guards.normalize import normalize
+from guards.readings.find import judged_input
 from service.commands import scoring_only
 from service.explaining.work import MOST_ATTENTION_TOKENS
 
@@ -52,7 +52,7 @@ def run(options: Namespace) -> int:
     explainer = _opened(options)
     if options.compare:
         return _compare(explainer, options)
-    item = ScoreInput(normalize(options.text), normalize(options.response) if options.response is not None else None)
+    item = judged_input(options.text, options.response)
     head = options.head or _first_head(explainer, item)
     found = explainer.explain(item, head, options.method, options.budget)
     attention = None
@@ -200,7 +200,7 @@ def _compare(explainer: RewardExplainer, options: Namespace) -> int:
         raise InvalidInput(f"{options.compare}: holds no prompt or response to explain; pairs are not compared")
     cases = []
     for row in rows:
-        item = ScoreInput(normalize(row.prompt), None if row.response is None else normalize(row.response))
+        item = judged_input(row.prompt, row.response)
         cases.append(Case(item, _first_head(explainer, item)))
     if options.head:
         if options.head not in explainer.heads:

@@ -59,6 +59,7 @@ def _explanation(result: HeadExplanation) -> explanations.Explanation:
         ],
         duration=duration(found.seconds),
         reward_model=_model(result.model),
+        reading=found.reading,
     )
     if found.completeness_error is not None:
         message.completeness_error = found.completeness_error

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from guards.errors import UnknownName
 from guards.normalize import NORMALIZER_VERSION, normalize
 from guards.policy import Policy
 from guards.probes.targets import Exchange, Judged, Targets, Text
+from guards.probes.words.vectors import WordVectors
 from guards.rewards.guard import RewardGuard
 from guards.types import Candidate, HeadScore, Message, Stage, TextPart, part_text
 from service.app import App, build_backend
@@ -28,6 +30,8 @@ from service.backends.base import Backend, SamplingParameters
 from service.config import NoBackend, Settings, TransformersSettings
 from service.exchange import CheckCall, CheckResult, Verdict
 from service.models import ModelCache
+from service.probing.classifiers import classifier_opener
+from service.probing.gradients import GradientOpener
 
 T = TypeVar("T")
 
@@ -56,11 +60,27 @@ class ProbedService:
     def app(self) -> App:
         return self._app
 
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
     def targets(self) -> Targets:
         settings = self._settings
         model = None if isinstance(settings.backend, NoBackend) else _Model(self)
         encoder = _Encoder(ModelCache(settings.model_cache).path(settings.scoring.encoder))
-        return Targets(self.guard, self.scores, model, encoder, None, self.digests())
+        gradients = None
+        if find_spec("torch"):
+            artefact = self._app.rollout.standing.active.artefact
+            gradients = GradientOpener(settings, artefact, self._policy, tuple(self.scores.heads))
+        return Targets(
+            guard=self.guard,
+            scores=self.scores,
+            model=model,
+            encoder=encoder,
+            gradients=gradients,
+            classifiers=classifier_opener(settings, self.scores),
+            digests=self.digests(),
+        )
 
     def digests(self) -> dict[str, str]:
         found = {
@@ -137,7 +157,8 @@ class _Guard:
         heads = self._heads[verdict.stage]
         risk = max((score.risk for name, score in verdict.scores.items() if name in heads), default=0.0)
         categories = tuple(dict.fromkeys(finding.category for finding in verdict.decision.findings))
-        return Judged(verdict.decision.would_action, risk, categories)
+        complete = verdict.coverage.complete and (not heads or any(name in heads for name in verdict.scores))
+        return Judged(verdict.decision.would_action, risk, categories, complete)
 
 
 class _Scores:
@@ -204,14 +225,23 @@ class _Encoder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._loaded: Any = None
+        self._words: WordVectors | None = None
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = self._sentences().vectors(texts)
+        return vectors
+
+    def word_vectors(self) -> WordVectors:
+        if self._words is None:
+            self._words = self._sentences().words()
+        return self._words
+
+    def _sentences(self) -> Any:
         from guards.probes.sentence_vectors import SentenceVectors  # heavy: brings torch
 
         if self._loaded is None:
             self._loaded = SentenceVectors(self._folder)
-        vectors: NDArray[np.float32] = self._loaded.vectors(texts)
-        return vectors
+        return self._loaded
 
 
 async def _open(settings: Settings) -> App:

@@ -16,23 +16,24 @@ if TYPE_CHECKING:  # loading gRPC takes longer than most commands
 
 
 def list_rollout(options: Namespace) -> int:
-    return _call(options, lambda client: _show_all(client.list_reward_models(), options.json))
+    return call(options, lambda client: _show_all(client.list_reward_models(), options.json))
 
 
 def set_rollout(options: Namespace) -> int:
     if (options.stage == "canary") != (options.percent is not None):
         raise ConfigError("--percent goes with --stage canary, and with no other")
-    return _call(
+    return call(
         options,
         lambda client: _show(client.set_rollout(options.model, options.stage, percent=options.percent), options.json),
     )
 
 
 def roll_back(options: Namespace) -> int:
-    return _call(options, lambda client: _show(client.roll_back(), options.json))
+    return call(options, lambda client: _show(client.roll_back(), options.json))
 
 
-def _call(options: Namespace, use: Callable[[Client], None]) -> int:
+def call(options: Namespace, use: Callable[[Client], None]) -> int:
+    """Calls the server that the options name; what it refuses is told, with 2."""
     from wardgate import WardgateError
 
     try:

@@ -11,7 +11,7 @@ from service.config import LimitSettings
 from service.convert import MAX_BATCH, check_call, explain_call, generate_call, parse
 from service.explaining.explainer import Explainer
 from service.explaining.replies import explain_response
-from service.interceptors import Failures, Method
+from service.interceptors import Failures, Method, StreamMethod
 from service.pipeline import Pipeline
 from service.replies import check_response, generate_response
 from wardgate.v1 import guardrail_pb2 as guardrail
@@ -51,6 +51,10 @@ class GuardrailServicer:
             "Generate": self.generate,
             "Explain": self.explain,
         }
+
+    @property
+    def stream_methods(self) -> Mapping[str, StreamMethod]:
+        return {}
 
     async def check(self, raw: bytes, deadline: float) -> guardrail.CheckResponse:
         return await self._check(parse(guardrail.CheckRequest, raw, self._max_message_bytes), deadline)

@@ -9,7 +9,7 @@ from guards.rewards.manifest import HeadSpec
 from guards.types import Stage
 from service.convert import parse
 from service.exchange import ModelRole
-from service.interceptors import Method
+from service.interceptors import Method, StreamMethod
 from service.rollout.changes import RolloutChanges, VersionView
 from service.rollout.share import RESOLUTION
 from wardgate.v1 import decision_pb2 as decisions
@@ -44,6 +44,10 @@ class RewardModelServicer:
             "SetRollout": self.set_rollout,
             "RollBack": self.roll_back,
         }
+
+    @property
+    def stream_methods(self) -> Mapping[str, StreamMethod]:
+        return {}
 
     async def list_reward_models(self, raw: bytes, _: float) -> models.ListRewardModelsResponse:
         parse(models.ListRewardModelsRequest, raw, self._max_message_bytes)

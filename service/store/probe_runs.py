@@ -43,6 +43,7 @@ class RunChange(TypedDict, total=False):
     holder: str
     started_at: datetime
     finished_at: datetime
+    digests: Mapping[str, str]
     units_total: int
     error: RunError | None
     results: Mapping[str, Json]
@@ -242,8 +243,9 @@ def _run_row(run: ProbeRun) -> dict[str, Any]:
 
 def _changed(change: RunChange) -> dict[str, Any]:
     row: dict[str, Any] = {name: value for name, value in change.items() if name != "error"}
-    if "results" in change:
-        row["results"] = _json("results", change["results"])
+    for name in ("digests", "results"):
+        if name in change:
+            row[name] = _json(name, row[name])
     return row | _error_row(change["error"]) if "error" in change else row
 
 

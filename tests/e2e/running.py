@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import uuid
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -12,6 +14,12 @@ OpenApp = Callable[[Settings], AbstractAsyncContextManager[App]]
 
 
 def scoring_settings(**sections: object) -> Settings:
-    """Free ports and no wrapped model, unless a test says otherwise."""
-    given = {"grpc": {"port": 0, "drain_s": 2.0}, "http": {"port": 0}, "backend": {"kind": "none"}, **sections}
+    """Free ports, no wrapped model and a store that nobody else has, unless a test says otherwise."""
+    given = {
+        "grpc": {"port": 0, "drain_s": 2.0},
+        "http": {"port": 0},
+        "backend": {"kind": "none"},
+        "store": {"url": f"sqlite:///{tempfile.gettempdir()}/wardgate-{uuid.uuid4()}.db"},  # made when it is used
+        **sections,
+    }
     return Settings(**given)  # type: ignore[arg-type]

@@ -81,15 +81,19 @@ class Prompts(BaseModel):
     def _path(self) -> Path:
         if self.file is not None:
             return self.file
-        path = EMBEDDED_SETS / f"{self.set}.jsonl.gz"
-        if not path.exists():
-            known = ", ".join(sorted(p.name.removesuffix(".jsonl.gz") for p in EMBEDDED_SETS.glob("*.jsonl.gz")))
+        found = {_set_name(path): path for path in sorted(EMBEDDED_SETS.glob("*.jsonl*"))}
+        if self.set not in found:
+            known = ", ".join(found)
             raise ConfigError(f"there is no set of prompts named '{self.set}'; known: {known}")
-        return path
+        return found[self.set]
 
     @property
     def _where(self) -> str:
         return f"set '{self.set}'" if self.set else str(self.file or "the suite's texts")
+
+
+def _set_name(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".jsonl")
 
 
 def _prompt(text: str, label: int, source: str, category: str) -> Prompt:

@@ -1,1 +1,1 @@
-"""Seeded rewritings of a text, for training augmentation and for robustness probes; docs/probes.md lists them."""
+"""Seeded rewritings of a text, for training augmentation and for robustness probes; docs/probe-kinds.md lists them."""

@@ -31,6 +31,7 @@ from guards.probes.transformations.tag_characters import TAG_CHARACTERS
 from guards.probes.transformations.translated_frame import TRANSLATED_FRAME
 from guards.probes.transformations.typos import TYPOS
 from guards.probes.transformations.url_encoding import URL
+from guards.probes.transformations.window_padding import WINDOW_PADDING
 from guards.probes.transformations.zero_width import ZERO_WIDTH
 
 _ALL = (
@@ -39,7 +40,7 @@ _ALL = (
     *(ZERO_WIDTH, BIDI_CONTROLS, TAG_CHARACTERS),
     *(LETTER_SPACING, LETTER_STREAM),
     *(RANDOM_CASE, TYPOS, PUNCTUATION_NOISE),
-    *(EMOJI_PADDING, BENIGN_PADDING),
+    *(EMOJI_PADDING, BENIGN_PADDING, WINDOW_PADDING),
     *(REVERSAL, BASE64, HEX, ROT13, URL, HTML_ENTITIES),
     *(CHUNK_SPLIT, QUOTED_FRAME, TRANSLATED_FRAME),
 )

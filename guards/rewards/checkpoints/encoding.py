@@ -14,10 +14,10 @@ from guards.base import ScoreInput
 from guards.errors import ModelError
 from guards.normalize import NormalizedText
 from guards.rewards.checkpoints.files import CheckpointFiles
-from guards.rewards.checkpoints.layout import Fixed, Layout, find_layout
+from guards.rewards.checkpoints.layout import Fixed, Layout, Slot, find_layout
 from guards.rewards.checkpoints.plain_text import PlainTokenizer, TextTokens, template_tokenizer
 from guards.rewards.checkpoints.spec import CheckpointSpec
-from guards.rewards.encoding import EncodedSequence, EncodedText, both_ends, covered, source_of
+from guards.rewards.encoding import EncodedSequence, EncodedText, TracedWindow, beside, both_ends, covered, source_of
 from guards.rewards.manifest import Kind
 from guards.types import Coverage, Stage
 from guards.windows import windows
@@ -60,8 +60,18 @@ class CheckpointEncoder:
         stage = Stage.REQUEST if item.response is None else Stage.RESPONSE
         if stage not in self._layouts:
             return EncodedText(kind, (), Coverage())
+        if item.response is not None:
+            return self._windowed(kind, stage, item, item.response, max_windows)
+        first, *others = (
+            self._windowed(kind, stage, item, text, max_windows)
+            for text in (item.prompt, *(reading.text for reading in item.readings))
+        )
+        return beside(first, item.readings, others)
+
+    def _windowed(
+        self, kind: Kind, stage: Stage, item: ScoreInput, judged: NormalizedText, max_windows: int
+    ) -> EncodedText:
         layout, windowing = self._layouts[stage], self._windowing[stage]
-        judged = item.prompt if item.response is None else item.response
         tokens = self._text.encode(judged.text)
         context: list[int] = []
         if layout.has_context:
@@ -73,6 +83,26 @@ class CheckpointEncoder:
         taken = both_ends(bounds, max_windows)
         sequences = tuple(_sequence(layout, judged, tokens, context, start, end) for start, end in taken)
         return EncodedText(kind, sequences, Coverage(len(tokens), covered(taken), len(taken)))
+
+    def trace(self, item: ScoreInput) -> TracedWindow:
+        """Raises ModelError for a side that the model does not judge."""
+        stage = Stage.REQUEST if item.response is None else Stage.RESPONSE
+        encoded = self.encode(item, 1)
+        if not encoded.sequences:
+            raise ModelError(f"the model does not judge the {stage.value} side")
+        judged = item.prompt if item.response is None else item.response
+        sequence, own = encoded.sequences[0], encoded.coverage.tokens_scored
+        layout = self._layouts[stage]
+        context = len(sequence) - layout.fixed_tokens - own
+        first = 0
+        for piece in layout.pieces:
+            if isinstance(piece, Slot) and piece.name == layout.judged:
+                break
+            first += len(piece.ids) if isinstance(piece, Fixed) else context
+        return TracedWindow(sequence, first, tuple(self._text.encode(judged.text).offsets[:own]))
+
+    def whole_words(self) -> dict[str, int]:
+        return self._text.whole_words()
 
 
 def _sequence(

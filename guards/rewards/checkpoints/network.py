@@ -7,7 +7,7 @@ padding token's id, which is wrong for a text that ends in that token and imposs
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,15 @@ class Network(nn.Module, ABC):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor) -> Tensor:
         """Rewards [B, heads] in fp32. Padding is on the right, with any id: the model gets its own."""
         ids = input_ids.masked_fill(attention_mask == 0, self.padding)
-        return self.rewards(ids, attention_mask, segment_ids)
+        return self.rewards({"input_ids": ids}, attention_mask, segment_ids)
+
+    def embedded(self, embeddings: Tensor, attention_mask: Tensor, segment_ids: Tensor) -> Tensor:
+        """The same from word vectors [B, T, D] in the tokens' place."""
+        return self.rewards({"inputs_embeds": embeddings}, attention_mask, segment_ids)
 
     @abstractmethod
-    def rewards(self, ids: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
-        """[B, heads]; `ids` are padded with the model's own id."""
+    def rewards(self, tokens: Mapping[str, Tensor], mask: Tensor, segments: Tensor) -> Tensor:
+        """[B, heads]; `tokens` are `input_ids`, padded with the model's own id, or `inputs_embeds`."""
 
 
 class EncoderNetwork(Network):
@@ -80,9 +84,9 @@ class EncoderNetwork(Network):
         self.readout = readout
         self.takes_segments = getattr(model.config, "type_vocab_size", 0) > 1
 
-    def rewards(self, ids: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
+    def rewards(self, tokens: Mapping[str, Tensor], mask: Tensor, segments: Tensor) -> Tensor:
         segmented = {"token_type_ids": segments} if self.takes_segments else {}
-        logits: Tensor = self.model(input_ids=ids, attention_mask=mask, **segmented).logits
+        logits: Tensor = self.model(**tokens, attention_mask=mask, **segmented).logits
         result: Tensor = self.readout(logits.float())
         return result
 
@@ -94,8 +98,8 @@ class LastTokenNetwork(Network):
         super().__init__(model)
         self.readout = readout
 
-    def rewards(self, ids: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
-        hidden = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    def rewards(self, tokens: Mapping[str, Tensor], mask: Tensor, segments: Tensor) -> Tensor:
+        hidden = self.model.base_model(**tokens, attention_mask=mask, use_cache=False).last_hidden_state
         result: Tensor = self.readout(self.model.score(last_token(hidden, mask)).float())
         return result
 
@@ -117,8 +121,8 @@ class AnswerNetwork(Network):
         if self.model.get_output_embeddings() is not answers:
             raise ModelError(f"{type(model).__name__} has no output layer of its own; it cannot be a generative guard")
 
-    def rewards(self, ids: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
-        logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    def rewards(self, tokens: Mapping[str, Tensor], mask: Tensor, segments: Tensor) -> Tensor:
+        logits = self.model(**tokens, attention_mask=mask, use_cache=False).logits
         answer = last_token(logits, mask).float()
         return answer[:, :1] - answer[:, 1:]
 

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from guards.errors import ModelError, ScoringError
 from guards.rewards.checkpoints.files import CheckpointFiles
+from guards.rewards.whole_words import whole_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,9 @@ class PlainTokenizer:
                 ids.extend(self._harmless(one) for one in part.ids)
                 offsets.extend((first + a, first + b) for a, b in part.offsets)
         return TextTokens(ids, offsets)
+
+    def whole_words(self) -> dict[str, int]:
+        return {word: token for word, token in whole_words(self._tokenizer).items() if token not in self.control}
 
     def _harmless(self, token: int) -> int:
         if token not in self.control:

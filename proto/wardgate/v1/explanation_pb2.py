@@ -27,7 +27,7 @@ from wardgate.v1 import decision_pb2 as wardgate_dot_v1_dot_decision__pb2
 from wardgate.v1 import status_pb2 as wardgate_dot_v1_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dwardgate/v1/explanation.proto\x12\x0bwardgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1awardgate/v1/decision.proto\x1a\x18wardgate/v1/status.proto\"\x99\x04\n\x0b\x45xplanation\x12\x0c\n\x04head\x18\x01 \x01(\t\x12!\n\x05stage\x18\x02 \x01(\x0e\x32\x12.wardgate.v1.Stage\x12\x11\n\tcandidate\x18\x03 \x01(\r\x12\x0e\n\x06reward\x18\x04 \x01(\x01\x12\x0c\n\x04risk\x18\x05 \x01(\x01\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\x0e\n\x06signed\x18\x07 \x01(\x08\x12-\n\x06tokens\x18\x08 \x03(\x0b\x32\x1d.wardgate.v1.TokenAttribution\x12\x14\n\x0ctokens_total\x18\t \x01(\r\x12/\n\x0c\x66\x61ithfulness\x18\n \x01(\x0b\x32\x19.wardgate.v1.Faithfulness\x12\x10\n\x08\x66\x61ithful\x18\x0b \x01(\x08\x12\x1f\n\x12\x63ompleteness_error\x18\x0c \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05steps\x18\r \x01(\r\x12-\n\x07windows\x18\x0e \x03(\x0b\x32\x1c.wardgate.v1.ExplainedWindow\x12+\n\x08\x64uration\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0creward_model\x18\x10 \x01(\x0b\x32\x19.wardgate.v1.ScoringModel\x12,\n\tattention\x18\x11 \x01(\x0b\x32\x19.wardgate.v1.AttentionMapB\x15\n\x13_completeness_error\"z\n\x10TokenAttribution\x12!\n\x05stage\x18\x01 \x01(\x0e\x32\x12.wardgate.v1.Stage\x12 \n\x05spans\x18\x02 \x03(\x0b\x32\x11.wardgate.v1.Span\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x13\n\x0b\x61ttribution\x18\x04 \x01(\x01\"\x8e\x01\n\x0c\x46\x61ithfulness\x12\x19\n\x11\x63omprehensiveness\x18\x01 \x01(\x01\x12\x13\n\x0bsufficiency\x18\x02 \x01(\x01\x12 \n\x18random_comprehensiveness\x18\x03 \x01(\x01\x12\x1a\n\x12random_sufficiency\x18\x04 \x01(\x01\x12\x10\n\x08\x64\x65letion\x18\x05 \x03(\x01\"T\n\x0f\x45xplainedWindow\x12 \n\x05spans\x18\x01 \x03(\x0b\x32\x11.wardgate.v1.Span\x12\x0c\n\x04risk\x18\x02 \x01(\x01\x12\x11\n\texplained\x18\x03 \x01(\x08\"b\n\x12\x41ttentionSelection\x12\x12\n\x05layer\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x1b\n\x0e\x61ttention_head\x18\x02 \x01(\rH\x01\x88\x01\x01\x42\x08\n\x06_layerB\x11\n\x0f_attention_head\"c\n\x0c\x41ttentionMap\x12\x32\n\tselection\x18\x01 \x01(\x0b\x32\x1f.wardgate.v1.AttentionSelection\x12\x0e\n\x06tokens\x18\x02 \x03(\t\x12\x0f\n\x07weights\x18\x03 \x03(\x02\"\x83\x01\n\x13GenerationSelection\x12\x15\n\x08position\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x32\n\tattention\x18\x02 \x01(\x0b\x32\x1f.wardgate.v1.AttentionSelection\x12\x14\n\x0cwithout_sink\x18\x03 \x01(\x08\x42\x0b\n\t_position\"\x90\x02\n\x15GenerationExplanation\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rprompt_tokens\x18\x02 \x03(\t\x12\x17\n\x0fresponse_tokens\x18\x03 \x03(\t\x12\x32\n\tselection\x18\x04 \x01(\x0b\x32\x1f.wardgate.v1.AttentionSelection\x12\x0f\n\x07weights\x18\x05 \x03(\x02\x12\x14\n\x0c\x61ttributions\x18\x06 \x03(\x01\x12\x1c\n\x0flog_probability\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12+\n\x08\x64uration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\n\x10_log_probability\"v\n\x0f\x45xplanationView\x12/\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\x18.wardgate.v1.ExplanationH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.wardgate.v1.ItemStatusH\x00\x42\x08\n\x06resultb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dwardgate/v1/explanation.proto\x12\x0bwardgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1awardgate/v1/decision.proto\x1a\x18wardgate/v1/status.proto\"\xaa\x04\n\x0b\x45xplanation\x12\x0c\n\x04head\x18\x01 \x01(\t\x12!\n\x05stage\x18\x02 \x01(\x0e\x32\x12.wardgate.v1.Stage\x12\x11\n\tcandidate\x18\x03 \x01(\r\x12\x0e\n\x06reward\x18\x04 \x01(\x01\x12\x0c\n\x04risk\x18\x05 \x01(\x01\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\x0e\n\x06signed\x18\x07 \x01(\x08\x12-\n\x06tokens\x18\x08 \x03(\x0b\x32\x1d.wardgate.v1.TokenAttribution\x12\x14\n\x0ctokens_total\x18\t \x01(\r\x12/\n\x0c\x66\x61ithfulness\x18\n \x01(\x0b\x32\x19.wardgate.v1.Faithfulness\x12\x10\n\x08\x66\x61ithful\x18\x0b \x01(\x08\x12\x1f\n\x12\x63ompleteness_error\x18\x0c \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05steps\x18\r \x01(\r\x12-\n\x07windows\x18\x0e \x03(\x0b\x32\x1c.wardgate.v1.ExplainedWindow\x12+\n\x08\x64uration\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0creward_model\x18\x10 \x01(\x0b\x32\x19.wardgate.v1.ScoringModel\x12,\n\tattention\x18\x11 \x01(\x0b\x32\x19.wardgate.v1.AttentionMap\x12\x0f\n\x07reading\x18\x12 \x01(\tB\x15\n\x13_completeness_error\"z\n\x10TokenAttribution\x12!\n\x05stage\x18\x01 \x01(\x0e\x32\x12.wardgate.v1.Stage\x12 \n\x05spans\x18\x02 \x03(\x0b\x32\x11.wardgate.v1.Span\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x13\n\x0b\x61ttribution\x18\x04 \x01(\x01\"\x8e\x01\n\x0c\x46\x61ithfulness\x12\x19\n\x11\x63omprehensiveness\x18\x01 \x01(\x01\x12\x13\n\x0bsufficiency\x18\x02 \x01(\x01\x12 \n\x18random_comprehensiveness\x18\x03 \x01(\x01\x12\x1a\n\x12random_sufficiency\x18\x04 \x01(\x01\x12\x10\n\x08\x64\x65letion\x18\x05 \x03(\x01\"T\n\x0f\x45xplainedWindow\x12 \n\x05spans\x18\x01 \x03(\x0b\x32\x11.wardgate.v1.Span\x12\x0c\n\x04risk\x18\x02 \x01(\x01\x12\x11\n\texplained\x18\x03 \x01(\x08\"b\n\x12\x41ttentionSelection\x12\x12\n\x05layer\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x1b\n\x0e\x61ttention_head\x18\x02 \x01(\rH\x01\x88\x01\x01\x42\x08\n\x06_layerB\x11\n\x0f_attention_head\"c\n\x0c\x41ttentionMap\x12\x32\n\tselection\x18\x01 \x01(\x0b\x32\x1f.wardgate.v1.AttentionSelection\x12\x0e\n\x06tokens\x18\x02 \x03(\t\x12\x0f\n\x07weights\x18\x03 \x03(\x02\"\x83\x01\n\x13GenerationSelection\x12\x15\n\x08position\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x32\n\tattention\x18\x02 \x01(\x0b\x32\x1f.wardgate.v1.AttentionSelection\x12\x14\n\x0cwithout_sink\x18\x03 \x01(\x08\x42\x0b\n\t_position\"\x90\x02\n\x15GenerationExplanation\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rprompt_tokens\x18\x02 \x03(\t\x12\x17\n\x0fresponse_tokens\x18\x03 \x03(\t\x12\x32\n\tselection\x18\x04 \x01(\x0b\x32\x1f.wardgate.v1.AttentionSelection\x12\x0f\n\x07weights\x18\x05 \x03(\x02\x12\x14\n\x0c\x61ttributions\x18\x06 \x03(\x01\x12\x1c\n\x0flog_probability\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12+\n\x08\x64uration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\n\x10_log_probability\"v\n\x0f\x45xplanationView\x12/\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\x18.wardgate.v1.ExplanationH\x00\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x17.wardgate.v1.ItemStatusH\x00\x42\x08\n\x06resultb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,21 +35,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wardgate.v1.explanation_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXPLANATION']._serialized_start=133
-  _globals['_EXPLANATION']._serialized_end=670
-  _globals['_TOKENATTRIBUTION']._serialized_start=672
-  _globals['_TOKENATTRIBUTION']._serialized_end=794
-  _globals['_FAITHFULNESS']._serialized_start=797
-  _globals['_FAITHFULNESS']._serialized_end=939
-  _globals['_EXPLAINEDWINDOW']._serialized_start=941
-  _globals['_EXPLAINEDWINDOW']._serialized_end=1025
-  _globals['_ATTENTIONSELECTION']._serialized_start=1027
-  _globals['_ATTENTIONSELECTION']._serialized_end=1125
-  _globals['_ATTENTIONMAP']._serialized_start=1127
-  _globals['_ATTENTIONMAP']._serialized_end=1226
-  _globals['_GENERATIONSELECTION']._serialized_start=1229
-  _globals['_GENERATIONSELECTION']._serialized_end=1360
-  _globals['_GENERATIONEXPLANATION']._serialized_start=1363
-  _globals['_GENERATIONEXPLANATION']._serialized_end=1635
-  _globals['_EXPLANATIONVIEW']._serialized_start=1637
-  _globals['_EXPLANATIONVIEW']._serialized_end=1755
+  _globals['_EXPLANATION']._serialized_end=687
+  _globals['_TOKENATTRIBUTION']._serialized_start=689
+  _globals['_TOKENATTRIBUTION']._serialized_end=811
+  _globals['_FAITHFULNESS']._serialized_start=814
+  _globals['_FAITHFULNESS']._serialized_end=956
+  _globals['_EXPLAINEDWINDOW']._serialized_start=958
+  _globals['_EXPLAINEDWINDOW']._serialized_end=1042
+  _globals['_ATTENTIONSELECTION']._serialized_start=1044
+  _globals['_ATTENTIONSELECTION']._serialized_end=1142
+  _globals['_ATTENTIONMAP']._serialized_start=1144
+  _globals['_ATTENTIONMAP']._serialized_end=1243
+  _globals['_GENERATIONSELECTION']._serialized_start=1246
+  _globals['_GENERATIONSELECTION']._serialized_end=1377
+  _globals['_GENERATIONEXPLANATION']._serialized_start=1380
+  _globals['_GENERATIONEXPLANATION']._serialized_end=1652
+  _globals['_EXPLANATIONVIEW']._serialized_start=1654
+  _globals['_EXPLANATIONVIEW']._serialized_end=1772
 # @@protoc_insertion_point(module_scope)

@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Explanation(_message.Message):
-    __slots__ = ("head", "stage", "candidate", "reward", "risk", "method", "signed", "tokens", "tokens_total", "faithfulness", "faithful", "completeness_error", "steps", "windows", "duration", "reward_model", "attention")
+    __slots__ = ("head", "stage", "candidate", "reward", "risk", "method", "signed", "tokens", "tokens_total", "faithfulness", "faithful", "completeness_error", "steps", "windows", "duration", "reward_model", "attention", "reading")
     HEAD_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +30,7 @@ class Explanation(_message.Message):
     DURATION_FIELD_NUMBER: _ClassVar[int]
     REWARD_MODEL_FIELD_NUMBER: _ClassVar[int]
     ATTENTION_FIELD_NUMBER: _ClassVar[int]
+    READING_FIELD_NUMBER: _ClassVar[int]
     head: str
     stage: _decision_pb2.Stage
     candidate: int
@@ -47,7 +48,8 @@ class Explanation(_message.Message):
     duration: _duration_pb2.Duration
     reward_model: _decision_pb2.ScoringModel
     attention: AttentionMap
-    def __init__(self, head: _Optional[str] = ..., stage: _Optional[_Union[_decision_pb2.Stage, str]] = ..., candidate: _Optional[int] = ..., reward: _Optional[float] = ..., risk: _Optional[float] = ..., method: _Optional[str] = ..., signed: bool = ..., tokens: _Optional[_Iterable[_Union[TokenAttribution, _Mapping]]] = ..., tokens_total: _Optional[int] = ..., faithfulness: _Optional[_Union[Faithfulness, _Mapping]] = ..., faithful: bool = ..., completeness_error: _Optional[float] = ..., steps: _Optional[int] = ..., windows: _Optional[_Iterable[_Union[ExplainedWindow, _Mapping]]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reward_model: _Optional[_Union[_decision_pb2.ScoringModel, _Mapping]] = ..., attention: _Optional[_Union[AttentionMap, _Mapping]] = ...) -> None: ...
+    reading: str
+    def __init__(self, head: _Optional[str] = ..., stage: _Optional[_Union[_decision_pb2.Stage, str]] = ..., candidate: _Optional[int] = ..., reward: _Optional[float] = ..., risk: _Optional[float] = ..., method: _Optional[str] = ..., signed: bool = ..., tokens: _Optional[_Iterable[_Union[TokenAttribution, _Mapping]]] = ..., tokens_total: _Optional[int] = ..., faithfulness: _Optional[_Union[Faithfulness, _Mapping]] = ..., faithful: bool = ..., completeness_error: _Optional[float] = ..., steps: _Optional[int] = ..., windows: _Optional[_Iterable[_Union[ExplainedWindow, _Mapping]]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reward_model: _Optional[_Union[_decision_pb2.ScoringModel, _Mapping]] = ..., attention: _Optional[_Union[AttentionMap, _Mapping]] = ..., reading: _Optional[str] = ...) -> None: ...
 
 class TokenAttribution(_message.Message):
     __slots__ = ("stage", "spans", "text", "attribution")

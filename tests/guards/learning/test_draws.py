@@ -40,6 +40,12 @@ def test_labels_have_the_same_share_and_a_big_source_counts_by_its_root() -> Non
     assert abs(seen["big", 0] - 8 * seen["small", 0]) <= 8
 
 
+def test_labels_can_have_shares_of_their_own_and_a_missing_one_leaves_its_share_to_the_others() -> None:
+    groups = {("one", 0): range(900), ("two", 1): range(900, 1800)}
+    drawn = Draw(groups, {}, random.Random(1), {0: 3.0, 1: 1.0, 2: 4.0}).epoch(400)
+    assert Counter(row < 900 for row in drawn) == {True: 300, False: 100}
+
+
 def test_an_epoch_goes_on_where_the_last_one_stopped() -> None:
     drawn, _ = draw({("one", 0): 100})
     assert sorted(drawn.epoch(50) + drawn.epoch(50)) == list(range(100))

@@ -51,7 +51,7 @@ def test_prompts_come_from_exactly_one_place(fields: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("prompts", "fault"),
     [
-        (Prompts(set="nonsense"), "known: benign, harmful"),
+        (Prompts(set="nonsense"), "known: benign, hard_benign, harmful"),
         (Prompts(file=Path("/nonexistent/rows.jsonl")), "rows.jsonl"),
         (Prompts(set="harmful", sources=("nobody",)), "no prompt of set 'harmful' fits"),
     ],

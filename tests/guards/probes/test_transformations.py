@@ -20,10 +20,12 @@ from guards.probes.transformations import (
     reversal,
     rot13,
     url_encoding,
+    window_padding,
 )
 from guards.probes.transformations.base import Transformation
 from guards.probes.transformations.passages import CLOSE, OPEN
 from guards.probes.transformations.registry import TRANSFORMATIONS, augment
+from guards.probes.transformations.turn_split import MOST_TURNS, turn_split
 
 _EVERY = pytest.mark.parametrize("one", TRANSFORMATIONS.values(), ids=TRANSFORMATIONS)
 _UNDONE = {name: one for name, one in TRANSFORMATIONS.items() if one.undone_by_normalization}
@@ -160,6 +162,32 @@ def test_padding_has_as_many_words_as_the_severity_says(seed: int, severity: flo
     assert wanted <= added < wanted + longest
 
 
+@given(text=_ORDINARY, seed=_SEEDS, severity=st.floats(0.01, 1))
+def test_window_padding_fills_as_many_windows_as_the_severity_says(text: str, seed: int, severity: float) -> None:
+    padded = _applied(TRANSFORMATIONS["window_padding"], text, seed, severity)
+    added = len(padded.split()) - len(text.split())
+    wanted = window_padding.windows_filled(severity) * window_padding.WINDOW_WORDS
+    assert text in padded
+    assert wanted <= added < wanted + 20
+    assert 1 <= window_padding.windows_filled(severity) <= window_padding.MOST_WINDOWS
+
+
+@given(text=_ORDINARY, seed=_SEEDS, severity=_SEVERITIES)
+def test_a_request_told_in_turns_has_all_its_words_in_order(text: str, seed: int, severity: float) -> None:
+    turns = turn_split(text, random.Random(seed), severity)
+    assert turns == turn_split(text, random.Random(seed), severity)
+    assert " ".join(turn.said for turn in turns).split() == text.split()
+    assert all(turn.said for turn in turns)
+    assert [bool(turn.reply) for turn in turns] == [True] * (len(turns) - 1) + [False]
+    assert len(turns) <= MOST_TURNS
+    assert (len(turns) == 1) == (severity == 0 or len(text.split()) == 1)
+
+
+def test_turns_refuse_a_severity_out_of_range() -> None:
+    with pytest.raises(ValueError, match="severity"):
+        turn_split("text", random.Random(0), 1.5)
+
+
 @given(text=_ORDINARY, seed=_SEEDS, severity=_SEVERITIES)
 def test_a_typo_keeps_the_first_and_last_letter_of_every_word(text: str, seed: int, severity: float) -> None:
     typed = _applied(TRANSFORMATIONS["typos"], text, seed, severity)
@@ -197,7 +225,7 @@ def test_augmentation_refuses_unknown_names_and_none_at_all() -> None:
 
 
 def test_the_page_lists_every_transformation_as_the_table_has_it() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "probes.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "probe-kinds.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| ([\w-]+) \|.*\| (yes|no) \| (yes|no) \|$", page, re.MULTILINE)
     words = {True: "yes", False: "no"}
     assert rows == [

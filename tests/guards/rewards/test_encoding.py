@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from guards.base import ScoreInput
 from guards.errors import ModelError
 from guards.normalize import normalize
+from guards.readings.find import request_input
 from guards.rewards.encoding import EncodedText, TextEncoder, pad
 from tests.guards.rewards.tiny_model import LETTERS, WINDOW, TinyModel
 
@@ -114,3 +115,24 @@ def test_a_batch_holds_every_window_unchanged_and_masks_the_rest(encoder: TextEn
 def test_a_missing_tokenizer_says_what_to_run(tiny: TinyModel) -> None:
     with pytest.raises(ModelError, match="wardgate models pull"):
         TextEncoder.from_file(tiny.encoder_dir / "absent.json", WINDOW)
+
+
+def test_a_reading_adds_windows_that_point_to_what_was_read(encoder: TextEncoder) -> None:
+    text = "a b [[YSBjYWJiYWdlIGluIGEgYmFn]] a"
+    item = request_input(text)
+    plain = encoder.encode(ScoreInput(item.prompt), max_windows=1000)
+    encoded = encoder.encode(item, max_windows=1000)
+    added = encoded.sequences[len(plain.sequences) :]
+    assert [one.input_ids.tolist() for one in encoded.sequences[: len(plain.sequences)]] == [
+        one.input_ids.tolist() for one in plain.sequences
+    ]
+    assert {(text[one.start : one.end], one.reading) for one in added} == {("YSBjYWJiYWdlIGluIGEgYmFn", "base64")}
+    assert all(one.reading == "" for one in plain.sequences)
+    assert encoded.coverage.complete
+    assert encoded.coverage.tokens_total > plain.coverage.tokens_total
+
+
+def test_a_reading_that_is_cut_is_told_too(encoder: TextEncoder) -> None:
+    item = request_input("YSBjYWJiYWdlIGluIGEgYmFnIGEgY2FiYmFnZSBpbiBhIGJhZyBhIGNhYmJhZ2UgaW4gYSBiYWcg" * 8)
+    assert item.readings
+    assert not encoder.encode(item, max_windows=1).coverage.complete

@@ -323,6 +323,12 @@ def test_tool_calls_and_results_are_structured_for_a_model_with_tools() -> None:
     )
 
 
+def test_half_of_a_surrogate_pair_is_invalid_input() -> None:
+    with pytest.raises(InvalidInput, match="surrogate pair") as refused:
+        prompt_text((TextPart("How are \ud800 you?"),), Role.USER)
+    assert refused.value.violations[0].field == "messages"
+
+
 def test_a_template_that_refuses_the_order_is_invalid_input() -> None:
     with pytest.raises(InvalidInput, match="chat template refuses"):
         prompt_text((TextPart("Hi"),), Role.USER, "{{ raise_exception('roles must alternate') }}")

@@ -84,6 +84,7 @@ class Versions:
             },
             "rollout": {"directory": self.directory},
             "policies": {"directory": self.policies},
+            "store": {"url": f"sqlite:///{self.root}/store.db"},
             "model_cache": self.root / "cache",
         }
         return Settings(**given | sections)  # type: ignore[arg-type]

@@ -242,9 +242,11 @@ def test_a_graph_that_does_not_give_torchs_numbers_is_thrown_away(
     """A forward that Python decides by the data is traced as it was once."""
     honest = LastTokenNetwork.rewards
 
-    def data_dependent(self: LastTokenNetwork, ids: torch.Tensor, mask: torch.Tensor, segments: torch.Tensor):  # type: ignore[no-untyped-def]
-        rewards = honest(self, ids, mask, segments)
-        return rewards + 1 if int(ids.max()) > 1 else rewards
+    def data_dependent(  # type: ignore[no-untyped-def]
+        self: LastTokenNetwork, tokens: dict[str, torch.Tensor], mask: torch.Tensor, segments: torch.Tensor
+    ):
+        rewards = honest(self, tokens, mask, segments)
+        return rewards + 1 if int(tokens["input_ids"].max()) > 1 else rewards
 
     monkeypatch.setattr(LastTokenNetwork, "rewards", data_dependent)
     preset = "skywork-reward-v2-qwen3-0.6b"

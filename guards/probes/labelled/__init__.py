@@ -1,0 +1,1 @@
+"""Labelled texts of other people's collections, against any configured classifier."""
