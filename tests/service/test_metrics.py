@@ -110,9 +110,9 @@ async def test_names_follow_prometheus_and_every_metric_is_ours_or_standard(tmp_
         assert family.name.startswith(("wardgate_", "grpc_server_", "process_", "python_"))
         assert family.documentation
         if family.type == "histogram" and family.name.startswith("wardgate_"):
-            assert family.name.endswith(("_seconds", "_score", "_reward", "_tokens", "_windows", "_size", "_ratio")), (
-                family.name
-            )
+            assert family.name.endswith(
+                ("_seconds", "_score", "_reward", "_tokens", "_windows", "_size", "_ratio", "_faithfulness")
+            ), family.name
     assert {"wardgate_build_info", "wardgate_reward_model_info"} <= {family.name for family in families}
 
 
