@@ -62,7 +62,13 @@ def run(options: Namespace) -> int:
         _write(options.html, _page(explainer, item, found, options).encode())
     if options.png:
         _pictures(explainer, item, found, attention, options.png)
-    print(json.dumps(as_fields(found, attention)) if options.json else _table(found))
+    others = [] if item.response else [reading.kinds for reading in readings(item.prompt)]
+    if options.json:
+        print(json.dumps(as_fields(found, attention) | {"readings_not_explained": others}))
+        return 0
+    print(_table(found))
+    if others:
+        print(f"  also read as {', '.join(others)}, which `wardgate check` scores too and this does not explain")
     return 0
 
 
