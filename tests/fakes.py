@@ -77,7 +77,6 @@ class FakeScorer:
     calls: list[list[ScoreInput]] = field(default_factory=list)
     identity: ModelIdentity = FAKE_MODEL
     heads: tuple[str, str] = ("request_risk", "response_reward")
-    reads: str = ""  # how it says that it read prompts
 
     async def score(self, inputs: Sequence[ScoreInput], deadline: float) -> tuple[TextScores, ...]:
         self.calls.append(list(inputs))

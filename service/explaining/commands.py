@@ -62,13 +62,7 @@ def run(options: Namespace) -> int:
         _write(options.html, _page(explainer, item, found, options).encode())
     if options.png:
         _pictures(explainer, item, found, attention, options.png)
-    others = [] if item.response else [reading.kinds for reading in readings(item.prompt)]
-    if options.json:
-        print(json.dumps(as_fields(found, attention) | {"readings_not_explained": others}))
-        return 0
-    print(_table(found))
-    if others:
-        print(f"  also read as {', '.join(others)}, which `wardgate check` scores too and this does not explain")
+    print(json.dumps(as_fields(found, attention)) if options.json else _table(found))
     return 0
 
 
@@ -80,6 +74,7 @@ def as_fields(found: Explanation, attention: AttentionMap | None) -> dict[str, A
         "reward": found.reward,
         "risk": found.risk,
         "method": found.method,
+        "reading": found.reading,
         "signed": found.signed,
         "faithful": found.faithful,
         "faithfulness": {

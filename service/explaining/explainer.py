@@ -114,7 +114,6 @@ class Explainer:
         """Of the decision's worst finding, or of the policy's head. Never raises, never waits past the deadline."""
         try:
             target = worst(policy, lineup, prompt, responses, judged)
-            _require_as_it_stands(target, judged)
             found = await self._ask(target, FAST, self._view_budget_s, None, Priority.VIEW, self._until(deadline))
             result = replace(_explanation(target, found, 0), shows_response=_may_show(target, judged))
         except Exception as error:
@@ -226,18 +225,6 @@ def worst(
     _, response, index = sides[-1]
     stage = Stage.RESPONSE if response else Stage.REQUEST
     return Explainable(lineup, default_head(policy, lineup, stage), prompt, response, index)
-
-
-def _require_as_it_stands(target: Explainable, judged: CheckResult | GenerateResult) -> None:
-    """A score of a disguised text's reading would be explained by words that it does not rest on."""
-    score = judged.request.scores.get(target.head)
-    if target.response is None and score is not None and score.reading:
-        raise PreconditionFailed(
-            f"the risk came of the request read as {score.reading}, and only the text as it stands is explained;"
-            " explain what it says instead",
-            kind="READING",
-            subject=score.reading,
-        )
 
 
 def _may_show(target: Explainable, judged: CheckResult | GenerateResult) -> bool:
