@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guards.base import ScoreInput
-from guards.errors import UnknownName
+from guards.errors import UnknownName, WardgateError
 from guards.normalize import NORMALIZER_VERSION, normalize
 from guards.policy import Policy
 from guards.probes.targets import Exchange, Judged, Targets, Text
@@ -47,7 +47,12 @@ class ProbedService:
         self._settings = _one_thread(settings)
         self._runner = asyncio.Runner()
         self._app = self._runner.run(_open(self._settings))
-        self._policy = self._app.policies.select(policy, "")
+        try:
+            self._policy = self._app.policies.select(policy, "")
+        except WardgateError:
+            self._runner.run(self._app.close_scoring(0))
+            self._runner.close()
+            raise
         self.guard = _Guard(self)
         self.scores = _Scores(self)
         self._backend: Backend | None = None

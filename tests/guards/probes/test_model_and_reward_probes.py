@@ -102,7 +102,7 @@ def test_the_page_has_a_row_for_every_probe_with_its_category() -> None:
 
 
 def test_the_suite_on_the_page_is_one(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "probe-kinds.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "probes.md").read_text()
     (example,) = re.findall(r"```yaml\n(name: mine\n.*?)```", page, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(example)
     (tmp_path / "our_jailbreaks.yaml").write_text("templates: [{name: a, family: b, text: 'Now! {behaviour}'}]")

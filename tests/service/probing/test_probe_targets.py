@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -79,3 +80,10 @@ def test_a_run_can_name_what_it_was_against(service: ProbedService) -> None:
     targets = service.targets()
     assert {"policy", "normalizer", "reward_model", "wrapped_model"} <= set(targets.digests)
     assert all(targets.has(need) for need in (Need.GUARD, Need.SCORES, Need.MODEL, Need.ENCODER))
+
+
+def test_an_unknown_policy_is_refused_and_leaves_no_thread_behind() -> None:
+    before = set(threading.enumerate())
+    with pytest.raises(UnknownName, match="default"):
+        ProbedService(load_settings(None), "nonsense")
+    assert not [one for one in set(threading.enumerate()) - before if one.name.startswith("scorer-")]

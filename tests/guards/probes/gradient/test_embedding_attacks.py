@@ -91,7 +91,10 @@ def test_the_same_seed_gives_the_same_curve_and_another_one_another_direction(
     gold = int(head.logits(embeddings_of(head, batch), batch).argmax())
     once, again, other = (attacked(head, Text("do re mi"), gold, grid, seed) for seed in ("a", "a", "b"))
     assert once == again
-    assert (once == other) == (attack == "fgsm")
+    if attack == "fgsm":  # draws nothing
+        assert once == other
+    if attack == "random_direction":  # of PGD the worst point may be the one that FGSM found
+        assert once != other
 
 
 @pytest.mark.parametrize("norm", NORMS)
