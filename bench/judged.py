@@ -13,6 +13,7 @@ from guards.base import ScoreInput
 from guards.decision import decide
 from guards.normalize import NormalizedText
 from guards.policy import Policy, load_policy
+from guards.readings.reading import Reading
 from guards.rewards.encoding import EncodedSequence, EncodedText, pad
 from guards.rewards.reward_model import RewardModel
 from guards.rewards.runtimes.base import FloatArray
@@ -59,7 +60,7 @@ class Judge:
 
     async def _judge(self, inputs: Sequence[ScoreInput]) -> list[Outcome]:
         scores = self._score(inputs)
-        return [await self._outcome(_Scored(item.prompt, score)) for item, score in zip(inputs, scores, strict=True)]
+        return [await self._outcome(_Scored(item, score)) for item, score in zip(inputs, scores, strict=True)]
 
     async def _outcome(self, subject: _Scored) -> Outcome:
         results, flagged = [], False
@@ -91,12 +92,19 @@ class Judge:
 class _Scored:
     """Implements guards.base.Subject over scores that are there."""
 
-    text: NormalizedText
+    item: ScoreInput
     result: TextScores
     stage: Stage = Stage.REQUEST
+    text: NormalizedText = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.text = self.item.prompt
 
     async def scores(self, head: str) -> TextScores:
         return self.result
+
+    def readings(self) -> tuple[Reading, ...]:
+        return self.item.readings
 
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
         return (Span(0, 0, start, end),)

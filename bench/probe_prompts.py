@@ -13,9 +13,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from guards.learning.corpus import load_corpus
-from guards.learning.data import Labelled, read_rows
-from guards.learning.recipe import load_recipe
+from bench.unseen import undrawn_rows
+from guards.learning.data import Labelled
 
 _ROOT = Path(__file__).parents[1]
 _SEED = 7
@@ -25,17 +24,10 @@ _BENIGN = {"clinc150": 360, "finegrained_qa": 150, "gsm8k_test": 120}
 
 
 def unseen(sources: dict[str, int], label: int) -> list[Labelled]:
-    recipe, _ = load_recipe(_ROOT / "recipes" / "reward.yaml")
-    corpus = load_corpus(recipe, _ROOT / "recipes")
-    seen = {row.prompt for row in (*corpus.prompts, *corpus.responses)} | {pair.prompt for pair in corpus.pairs}
-    rows = [row for row in read_rows(_ROOT / "data" / "prompt_risk_train.jsonl.gz") if isinstance(row, Labelled)]
+    rows = undrawn_rows(label)
     found: list[Labelled] = []
     for source, count in sources.items():
-        fitting = {
-            row.prompt: row
-            for row in rows
-            if row.source == source and row.label == label and row.prompt not in seen and len(row.prompt) <= _LONGEST
-        }
+        fitting = {row.prompt: row for row in rows if row.source == source and len(row.prompt) <= _LONGEST}
         chosen = random.Random(f"{_SEED}:{source}").sample(sorted(fitting), min(count, len(fitting)))
         found += [fitting[prompt] for prompt in chosen]
     return found

@@ -24,17 +24,21 @@ def unseen_prompts(shares: Mapping[str, float], label: int, count: int, seed: in
 
     Near copies of a prompt may have been learned from: sources such as advbench say one thing in many ways.
     """
+    rows = undrawn_rows(label)
+    generator = random.Random(seed)
+    drawn: list[str] = []
+    for source, share in shares.items():
+        left = sorted({row.prompt for row in rows if row.source == source})
+        drawn += generator.sample(left, min(round(share * count), len(left)))
+    generator.shuffle(drawn)
+    return drawn
+
+
+def undrawn_rows(label: int) -> list[Labelled]:
+    """Rows of the prompts' file whose text no row of the recipe's corpus has, however it is cased."""
     recipe, _ = load_recipe(_RECIPE)
     corpus = load_corpus(recipe, _RECIPE.parent)
     every: tuple[Row, ...] = (*corpus.prompts, *corpus.responses, *corpus.pairs)
     learned = {row.prompt.strip().lower() for row in every}
     rows = [row for row in read_rows(_DATA) if isinstance(row, Labelled) and row.label == label]
-    generator = random.Random(seed)
-    drawn: list[str] = []
-    for source, share in shares.items():
-        left = sorted(
-            {row.prompt for row in rows if row.source == source and row.prompt.strip().lower() not in learned}
-        )
-        drawn += generator.sample(left, min(round(share * count), len(left)))
-    generator.shuffle(drawn)
-    return drawn
+    return [row for row in rows if row.prompt.strip().lower() not in learned]

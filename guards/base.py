@@ -54,6 +54,10 @@ class Subject(Protocol):
         """
         ...
 
+    def readings(self) -> tuple[Reading, ...]:
+        """What the text also says. A request's were found before, since it is scored by them too."""
+        ...
+
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
         """Where code points [start, end) of `text.original` lie in the caller's messages."""
         ...

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
 
 from guards.base import Guard
-from guards.errors import ConfigError
+from guards.plugins import with_installed
 from guards.rewards.guard import RewardGuard, RewardGuardConfig
 from guards.rules.obfuscated import ObfuscatedConfig, ObfuscatedGuard
 from guards.rules.patterns import PatternConfig, PatternGuard
@@ -45,16 +44,4 @@ BUILT_IN: Mapping[str, GuardKind] = MappingProxyType(
 @lru_cache(maxsize=1)
 def guard_kinds() -> Mapping[str, GuardKind]:
     """Every kind by name. Raises ConfigError when two packages claim one name."""
-    kinds = dict(BUILT_IN)
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name in kinds:
-            raise ConfigError(f"guard kind '{point.name}' is claimed twice; uninstall one of the packages")
-        try:
-            kind = point.load()
-        except (ImportError, AttributeError) as error:
-            fault = f"guard kind '{point.name}' cannot be loaded from {point.value}: {error}"
-            raise ConfigError(fault) from error
-        if not isinstance(kind, GuardKind):
-            raise ConfigError(f"entry point '{point.name}' of {ENTRY_POINT_GROUP} is no guards.registry.GuardKind")
-        kinds[point.name] = kind
-    return MappingProxyType(kinds)
+    return with_installed(BUILT_IN, ENTRY_POINT_GROUP, "guard kind", GuardKind, "guards.registry.GuardKind")

@@ -36,7 +36,7 @@ from service.rollout.changes import RolloutChanges
 from service.rollout.loaded import ModelOpener
 from service.rollout.rollout import Rollout
 from service.rollout.shadow import Shadows
-from service.server import REWARD_MODEL, UPSTREAM, Server
+from service.server import REWARD_MODEL, UPSTREAM, Server, Servicer
 from service.servicers.guardrail import GuardrailServicer
 from service.servicers.probes import ProbeServicer
 from service.servicers.reward_models import RewardModelServicer
@@ -90,7 +90,22 @@ class App:
             settings.admission.max_in_flight, settings.admission.max_waiting, self.probing.preemption.busy
         )
         self.explanations = Explanations(settings.explanations, ExplainingProcess(child_settings(settings)))
-        self.explainer = Explainer(
+        self.explainer = self._explainer()
+        observer = Observers(DecisionLog(self.metrics), self.drift)
+        self.pipeline = Pipeline(
+            self.policies, self.rollout, self.admission, observer, self.backend, self.shadows, self.explainer
+        )
+        failures = Failures(self.metrics)
+        self.server = Server(settings.grpc, self._servicers(failures), self.metrics, failures)
+        self.http = HttpServer(settings.http, self.metrics, lambda: self.ready)
+        self.ready = False
+        self._backend_started = self.backend is None
+        self._lag_s = 0.0
+        self.metrics.watch(self._gauges())
+
+    def _explainer(self) -> Explainer:
+        settings = self.settings
+        return Explainer(
             self.policies,
             self.rollout,
             self.rollout.folder_of,
@@ -100,11 +115,9 @@ class App:
             settings.explanations.view_budget_s,
             settings.explanations.default_budget_s,
         )
-        observer = Observers(DecisionLog(self.metrics), self.drift)
-        self.pipeline = Pipeline(
-            self.policies, self.rollout, self.admission, observer, self.backend, self.shadows, self.explainer
-        )
-        failures = Failures(self.metrics)
+
+    def _servicers(self, failures: Failures) -> tuple[Servicer, ...]:
+        settings = self.settings
         max_bytes = settings.grpc.max_message_bytes
         guardrail = GuardrailServicer(
             self.pipeline,
@@ -116,17 +129,11 @@ class App:
             settings.explanations.max_budget_s,
         )
         changes = RolloutChanges(self.rollout, self.policies, self.metrics.rollout)
-        servicers = (
+        return (
             guardrail,
             RewardModelServicer(changes, max_bytes),
             ProbeServicer(self.probing.runs, self.probing.watches, max_bytes),
         )
-        self.server = Server(settings.grpc, servicers, self.metrics, failures)
-        self.http = HttpServer(settings.http, self.metrics, lambda: self.ready)
-        self.ready = False
-        self._backend_started = self.backend is None
-        self._lag_s = 0.0
-        self.metrics.watch(self._gauges())
 
     async def run(self, stop: asyncio.Event | None = None) -> None:
         """Serves until `stop` is set, by default on SIGTERM or SIGINT; then lets what is in flight finish."""

@@ -118,6 +118,9 @@ class TextSubject:
         results = [(scorer.identity, self._submission.result(scorer, self._index)) for scorer in asked]
         return tuple(ModelScores(model, text) for model, text in results if text is not None)
 
+    def readings(self) -> tuple[Reading, ...]:
+        return self._judged.readings if self.stage is Stage.REQUEST else readings(self.text)
+
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
         return self._judged.spans(start, end)
 

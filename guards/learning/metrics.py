@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from guards.probes.statistics import ratio
+
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
@@ -27,12 +29,8 @@ class Measure:
 
 def wilson(successes: float, n: int) -> Measure:
     """A ratio with Wilson's interval (1927); `successes` may hold halves, for ties."""
-    if n < 1:
-        raise ValueError("a ratio needs at least one trial")
-    p = successes / n
-    centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * float(np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2)))
-    return Measure(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))
+    found = ratio.wilson(successes, n)
+    return Measure(found.value, found.low, found.high)
 
 
 def auroc(scores: Floats, labels: Labels) -> Measure:

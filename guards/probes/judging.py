@@ -73,16 +73,7 @@ class JudgeQuality:
     specificity: Counts
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A figure and its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def corrected_rate(successes: int, trials: int, sensitivity: Counts, specificity: Counts, seed: int = 0) -> Interval:
+def corrected_rate(successes: int, trials: int, sensitivity: Counts, specificity: Counts, seed: int = 0) -> Estimate:
     """The rate of true successes behind a judge's count, with the uncertainty of the count and of the judge.
 
     With fewer successes than the judge's false alarms account for, the judge errs less here than where it was measured;
@@ -106,7 +97,7 @@ def corrected_rate(successes: int, trials: int, sensitivity: Counts, specificity
     high = float(np.quantile(np.where(known, draws, 1.0), 0.975))
     if ratio == 0:
         high = max(high, float(np.quantile(np.minimum(rate / sens, 1.0), 0.975)))
-    return Interval(ratio, min(ratio, low), max(ratio, high))
+    return Estimate(ratio, min(ratio, low), max(ratio, high))
 
 
 def measure_judge(replies: Iterable[tuple[str, bool]]) -> JudgeQuality:
@@ -135,5 +126,4 @@ def by_judge(setting: Setting, successes: int, trials: int) -> Estimate | None:
     if setting.parameters.get("judge") != "refusal":
         return None
     judge = refusal_judge()
-    found = corrected_rate(successes, trials, judge.sensitivity, judge.specificity)
-    return Estimate(found.value, found.low, found.high)
+    return corrected_rate(successes, trials, judge.sensitivity, judge.specificity)

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
 
-from guards.errors import ConfigError
+from guards.plugins import with_installed
 from guards.probes.base import Probe
 from guards.probes.gradient.embedding_attack import EmbeddingAttack, EmbeddingAttackConfig
 from guards.probes.gradient.word_flips import WordFlips, WordFlipsConfig
@@ -76,16 +75,4 @@ BUILT_IN: Mapping[str, ProbeType] = MappingProxyType(
 @lru_cache(maxsize=1)
 def probe_types() -> Mapping[str, ProbeType]:
     """Every kind by name. Raises ConfigError when two packages claim one name."""
-    types = dict(BUILT_IN)
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name in types:
-            raise ConfigError(f"probe kind '{point.name}' is claimed twice; uninstall one of the packages")
-        try:
-            one = point.load()
-        except (ImportError, AttributeError) as error:
-            fault = f"probe kind '{point.name}' cannot be loaded from {point.value}: {error}"
-            raise ConfigError(fault) from error
-        if not isinstance(one, ProbeType):
-            raise ConfigError(f"entry point '{point.name}' of {ENTRY_POINT_GROUP} is no ProbeType")
-        types[point.name] = one
-    return MappingProxyType(types)
+    return with_installed(BUILT_IN, ENTRY_POINT_GROUP, "probe kind", ProbeType, "ProbeType")

@@ -12,8 +12,6 @@ from typing import Annotated, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from guards.base import Subject
-from guards.normalize import NormalizedText
-from guards.readings.find import readings
 from guards.readings.hidden import hidden
 from guards.readings.reading import Disguise, Passage
 from guards.rules.patterns import INLINE_CHARS, RuleAction
@@ -44,9 +42,8 @@ class ObfuscatedGuard:
         self._config = config
 
     async def evaluate(self, subject: Subject) -> tuple[Finding, ...]:
-        text = subject.text
-        inline = len(text.original) <= INLINE_CHARS
-        found = evident(text) if inline else await asyncio.to_thread(evident, text)
+        inline = len(subject.text.original) <= INLINE_CHARS
+        found = evident(subject) if inline else await asyncio.to_thread(evident, subject)
         config = self._config
         return tuple(
             Finding(
@@ -61,10 +58,13 @@ class ObfuscatedGuard:
         )
 
 
-def evident(text: NormalizedText) -> list[Passage]:
+def evident(subject: Subject) -> list[Passage]:
     """Passages of the text as sent that honest text hardly has, in order of each kind."""
-    read = readings(text)[:1]  # every reading of a text has all its passages
-    passages = [*hidden(text), *(passage for reading in read for passage in reading.passages if passage.evident)]
+    read = subject.readings()[:1]  # every reading of a text has all its passages
+    passages = [
+        *hidden(subject.text),
+        *(passage for reading in read for passage in reading.passages if passage.evident),
+    ]
     return sorted(passages, key=lambda passage: passage.start)
 
 

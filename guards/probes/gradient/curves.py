@@ -1,9 +1,10 @@
-"""One number for a curve of accuracy over epsilon."""
+"""One number for a curve of accuracy over epsilon, given as points in any order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
+
+from guards.probes.statistics.curve import area, halving_strength
 
 Point = tuple[float, float]  # (relative epsilon, adversarial accuracy)
 
@@ -15,13 +16,7 @@ def eps50(curve: Iterable[Point]) -> float | None:
     lose, or when there are fewer than two points.
     """
     points = sorted(curve)
-    if len(points) < 2 or points[0][1] <= 0:
-        return None
-    half = points[0][1] / 2
-    for (before, high), (after, low) in pairwise(points):
-        if low <= half:
-            return before + (after - before) * (high - half) / (high - low)
-    return None
+    return halving_strength(*zip(*points, strict=True)) if len(points) > 1 else None
 
 
 def area_under(curve: Iterable[Point]) -> float | None:
@@ -32,5 +27,4 @@ def area_under(curve: Iterable[Point]) -> float | None:
     points = sorted(curve)
     if len(points) < 2 or points[0][0] == points[-1][0]:
         return None
-    area = sum((after - before) * (high + low) / 2 for (before, high), (after, low) in pairwise(points))
-    return area / (points[-1][0] - points[0][0])
+    return area(*zip(*points, strict=True))

@@ -1,7 +1,6 @@
 """Ratios of a number of trials that was fixed beforehand: Wilson's interval (1927).
 
-The formula is also in guards.learning.metrics, whose module needs scipy; here nothing does. Who looks at a ratio again
-and again, and stops when it pleases, wants guards.probes.statistics.anytime.
+Who looks at a ratio again and again, and stops when it pleases, wants guards.probes.statistics.anytime.
 """
 
 from __future__ import annotations

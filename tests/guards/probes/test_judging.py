@@ -13,7 +13,6 @@ from bench import refusal_judge as bench_judge
 from guards.learning.contrast import answer_wins, everyday_prompts, refusal_text
 from guards.probes.base import Measured, ProbeKind, Setting, Trial
 from guards.probes.judging import MANIFEST, Counts, complied, corrected_rate, measure_judge, refusal_judge, refused
-from guards.probes.means import mean_interval
 from guards.probes.records import UnitOutcome
 from guards.probes.results import results
 
@@ -107,22 +106,6 @@ def test_the_shipped_measurement_is_what_the_data_give() -> None:
     quality = refusal_judge()
     assert quality.sensitivity.n > 1000
     assert quality.sensitivity.ratio + quality.specificity.ratio > 1.3
-
-
-@settings(deadline=None)
-@given(st.lists(st.floats(-100, 100), min_size=1, max_size=40))
-def test_a_mean_lies_in_its_interval_among_the_values(values: list[float]) -> None:
-    mean = mean_interval(values)
-    slack = 1e-6
-    assert min(values) - slack <= mean.low <= mean.value <= mean.high <= max(values) + slack
-
-
-def test_the_interval_of_a_mean_shrinks_with_more_values() -> None:
-    generator = np.random.default_rng(5)
-    few, many = mean_interval(generator.normal(size=20).tolist()), mean_interval(generator.normal(size=2000).tolist())
-    assert many.high - many.low < (few.high - few.low) / 4
-    with pytest.raises(ValueError, match="at least one"):
-        mean_interval([])
 
 
 def test_a_row_that_the_refusal_judge_decided_is_corrected_and_no_other() -> None:

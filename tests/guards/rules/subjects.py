@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from guards.normalize import NormalizedText, normalize
+from guards.readings.find import readings
+from guards.readings.reading import Reading
 from guards.types import Coverage, Span, Stage, TextScores
 
 
@@ -17,6 +19,9 @@ class OneText:
     async def scores(self, head: str) -> TextScores:
         self.asked_scores += 1
         return TextScores({}, Coverage())
+
+    def readings(self) -> tuple[Reading, ...]:
+        return readings(self.text)
 
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
         return (Span(0, 0, start, end),)
