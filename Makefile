@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test nightly check constraints proto bench models
+.PHONY: help install demo test nightly check constraints proto bench models dashboards monitor
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -60,3 +60,12 @@ proto: install ## generate code from proto/, with the oldest supported tools
 bench: models ## every published figure; quiet machine, about half an hour
 	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.check --out bench/results/check.json
 	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.generate --out bench/results/generate.json
+
+dashboards: install ## renew helm/wardgate/dashboards from helm/monitoring
+	$(BIN)/python -m helm.monitoring.dashboards
+
+monitor: models ## the service before a real Prometheus: has every panel and alert its figures? about four minutes
+	@{ command -v prometheus && command -v promtool; } >/dev/null || \
+	  { echo "prometheus and promtool are missing; on Debian: apt-get install --no-install-recommends prometheus"; exit 2; }
+	$(BIN)/python -m pytest -q tests/monitoring
+	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.monitor --picture docs/images

@@ -7,6 +7,7 @@ import base64
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from bench.monitor.scenario import Scenario
 from wardgate import AsyncClient, WardgateError
@@ -77,7 +78,7 @@ class Load:
         turn = 0
         while self._running:
             method, turn = _METHODS[turn % len(_METHODS)], turn + 1
-            await self._make(lambda method=method: self._client.explain(self._harmful_text(), method=method))
+            await self._make(partial(self._client.explain, self._harmful_text(), method=method))
             await asyncio.sleep(1.0)
 
     async def _make(self, call: Call) -> None:

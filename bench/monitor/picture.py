@@ -124,7 +124,9 @@ class _Drawer:
             axes.set_xlim(self._start, self._end)
 
 
-def _box(one: _Placed, height: float, left: float, top: float, right: float, bottom: float) -> tuple[float, ...]:
+def _box(
+    one: _Placed, height: float, left: float, top: float, right: float, bottom: float
+) -> tuple[float, float, float, float]:
     """Of axes inside a place, the margins in grid units, in matplotlib's shares of the figure."""
     return (
         (one.left + left) / _COLUMNS,

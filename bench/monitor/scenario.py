@@ -173,9 +173,18 @@ def _calibrate(made: Scenario, harmless: Sequence[str], labelled: Sequence[dict[
     benign, rows = made.folder / "harmless.jsonl", made.folder / "labelled.jsonl"
     benign.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in harmless))
     rows.write_text("".join(json.dumps(row) + "\n" for row in labelled))
-    command = [sys.executable, "-m", "service", "calibrate", "--config", str(made.config), "--policy", "default"]
-    command += ["--guard", "request-risk", "--benign", str(benign), "--name", "monitor", "--target-block-rate", "0.05"]
-    subprocess.run([*command, "--labelled", str(rows)], env=environment(), check=True, stdout=subprocess.DEVNULL)
+    command = ["calibrate", "--policy", "default", "--guard", "request-risk", "--benign", str(benign)]
+    command += ["--name", "monitor", "--target-block-rate", "0.05", "--config", str(made.config)]
+    _wardgate("models", "pull", "--config", str(made.config))  # exports the versions
+    _wardgate(*command, "--labelled", str(rows))
     for version in (SHADOW, CANARY):
-        artefact = {"WARDGATE_SCORING__ARTEFACT": str(made.folder / "versions" / version)}
-        subprocess.run(command, env=environment() | artefact, check=True, stdout=subprocess.DEVNULL)
+        _wardgate(*command, WARDGATE_SCORING__ARTEFACT=str(made.folder / "versions" / version))
+
+
+def _wardgate(*arguments: str, **more: str) -> None:
+    """`more` is put into its environment. Raises CalledProcessError when it fails; what it says is shown then."""
+    command = [sys.executable, "-m", "service", *arguments]
+    done = subprocess.run(command, env=environment() | more, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
+        done.check_returncode()

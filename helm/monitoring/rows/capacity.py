@@ -28,7 +28,7 @@ ROW = Row(
         ),
         lines(
             About("Refused or failed", "Calls a second that ended without a decision, by reason.",
-                  ["WardgateOverloaded", "WardgateRefusing"]),
+                  ["WardgateOverloaded", "WardgateRefusing", "WardgateInternalErrors"]),
             Query(f"sum by (reason) (rate(wardgate_rejections_total{{{REPLICAS}}}[$__rate_interval])) > 0",
                   "{{reason}}"),
             stacked=True,
