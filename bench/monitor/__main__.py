@@ -38,7 +38,7 @@ from wardgate.v1.probe_pb2 import PROBE_RUN_STATE_DONE
 _RATE_INTERVAL = f"{SCRAPE_S * 8}s"
 _CHANGE_S = 200.0  # a version is exported before it serves
 _TIMEOUT_S = 60.0
-_RUN_S = 150.0  # for the run of probes, beside live load
+_RUN_S = 600.0  # for the run of probes; half a minute where no other process wants its core
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,7 @@ def _run(folder: Path, phase_s: float, picture: Path | None) -> int:
 async def _drive(scenario: Scenario, phase_s: float) -> Load:
     """What happens while the load runs; the calls' own failures are part of it."""
     async with AsyncClient(scenario.address, token=TOKEN, timeout=_TIMEOUT_S) as client, asyncio.TaskGroup() as tasks:
+        await _probe(client)  # first, since probes make way for live calls
         load = Load(client, scenario)
         tasks.create_task(load.run())
         try:
@@ -112,23 +113,21 @@ async def _drive(scenario: Scenario, phase_s: float) -> Load:
             scenario.break_policy()
             await asyncio.sleep(phase_s)
             scenario.set_policy("3")
-            await _until_probed(client)
             await asyncio.sleep(phase_s)
         finally:
             load.stop()
     return load
 
 
-async def _until_probed(client: AsyncClient) -> None:
-    """The scheduled run began with the service."""
+async def _probe(client: AsyncClient) -> None:
+    """A run of probes, from its beginning to its end. Raises RuntimeError where it fails."""
+    run = await client.start_probe_run(SUITE)
     async with asyncio.timeout(_RUN_S):
-        while True:
-            runs = (await client.list_probe_runs(suite=SUITE)).runs
-            if runs and runs[0].state == PROBE_RUN_STATE_DONE:
-                return
-            if runs and runs[0].error:
-                raise RuntimeError(f"the probes failed: {runs[0].error}")
+        while not run.finished_at.seconds:
             await asyncio.sleep(0.5)
+            run = await client.get_probe_run(run.id)
+    if run.state != PROBE_RUN_STATE_DONE:
+        raise RuntimeError(f"the probes failed: {run.error or run}")
 
 
 def _panels(asked: Prometheus, span: Span) -> list[Asked]:

@@ -67,17 +67,17 @@ probes:
     name: disguise
     transformations: [leet, base64, quoted_frame, zero_width]
     severities: [1.0]
-    harmful: {set: harmful, count: 16}
-    benign: {set: benign, count: 12}
+    harmful: {set: harmful, count: 10}
+    benign: {set: benign, count: 8}
   - kind: embedding_attack
     name: embedding_attack
     attacks: [fgsm]
     norms: [l2]
-    epsilons: [0.02, 0.1, 1.0]
-    harmful: {set: harmful, count: 8}
-    benign: {set: benign, count: 4}
+    epsilons: [0, 0.02, 0.1, 1.0]
+    harmful: {set: harmful, count: 6}
+    benign: {set: benign, count: 3}
   - {kind: jailbreak, max_tokens: 16, behaviours: {set: harmful, count: 1}}
-  - {kind: over_refusal, prompts: {set: hard_benign, count: 6}, max_tokens: 16}
+  - {kind: over_refusal, prompts: {set: hard_benign, count: 4}, max_tokens: 16}
   - {kind: invariance, sentences: 2, variants: 3}
   - {kind: identity_swap, sentences: 2, questions: 1, targets: [guard]}
   - {kind: length_bias, items: 3}
@@ -159,7 +159,7 @@ def _settings(made: Scenario, upstream_port: int) -> dict[str, Any]:
         "store": {"url": f"sqlite:///{folder}/store.db"},
         "probing": {
             "suites": str(folder / "suites"),
-            "schedules": [{"suite": SUITE, "every": "24h"}],
+            "schedules": [{"suite": SUITE, "cron": "0 4 * * *"}],  # one run is begun by hand
             "idle_s": 0.02,
             "min_share": 0.5,
         },
