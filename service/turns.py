@@ -1,0 +1,152 @@
+"""What a user says over several turns, as one text: a request may be told in parts (docs/adr/013-turns.md).
+
+A turn is all that the user said between two answers. Where only new turns are judged, the newest and the last ones
+before it are read together, as much of them as fills about one window of the embedded encoder. Where the whole
+conversation is judged, everything that the user said is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from guards.types import Message, Role, Scope, Stage
+from service.judged_text import JudgedText, Stretch, join, stretches
+
+MOST_CHARACTERS = 800  # code points of turns read together, the newlines between them aside: 192 tokens of English
+MOST_TURNS = 16  # of them, the newest among them
+_FOR_EARLIER = MOST_CHARACTERS // 2  # that a long newest turn leaves
+_OPENING = 1000  # code points of an answer or a safe message that are compared
+_WORD = 32  # code points within which a cut looks for the end of a word
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """`refused`: the answer was one of the policy's safe messages."""
+
+    said: tuple[Stretch, ...]
+    refused: bool = False
+
+    @property
+    def message(self) -> int:
+        """The first of its messages, by which it is named."""
+        return self.said[0].message
+
+    def __len__(self) -> int:
+        return sum(len(one.text) for one in self.said)
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Two turns or more, oldest first, and what they say together."""
+
+    turns: tuple[Turn, ...]
+    text: JudgedText
+
+    @property
+    def messages(self) -> tuple[int, ...]:
+        """Which turns these are."""
+        return tuple(turn.message for turn in self.turns)
+
+    async def only(self, messages: Container[int]) -> JudgedText:
+        """What those of these turns say together, as it was judged."""
+        return await text_of(turn for turn in self.turns if turn.message in messages)
+
+
+async def turns_of(messages: Sequence[Message], scope: Scope, safe_messages: Collection[str]) -> Turns | None:
+    """None where the user has said nothing new, or nothing before."""
+    turns = tuple(_turns(messages, safe_messages))
+    if scope is Scope.NEW_TURNS:
+        said_last = next((one.role for one in reversed(messages) if one.role in (Role.USER, Role.ASSISTANT)), None)
+        turns = _last(turns) if said_last is Role.USER else ()
+    else:
+        turns = tuple(replace(turn, refused=False) for turn in turns)  # all of it is judged, refused or not
+    return await together(turns)
+
+
+async def together(turns: Iterable[Turn]) -> Turns | None:
+    chosen = tuple(turns)
+    if len(chosen) < 2:
+        return None
+    return Turns(chosen, await text_of(chosen))
+
+
+async def text_of(turns: Iterable[Turn]) -> JudgedText:
+    return await join(Stage.REQUEST, tuple(chain.from_iterable(turn.said for turn in turns)))
+
+
+def _turns(messages: Sequence[Message], safe_messages: Collection[str]) -> Iterator[Turn]:
+    safe = tuple(filter(None, map(_folded, safe_messages)))
+    said: list[Stretch] = []
+    for index, message in enumerate(messages):
+        if message.role is Role.USER:
+            said += (one for one in stretches(index, message.parts) if one.text.strip())
+        elif message.role is Role.ASSISTANT and said:
+            yield Turn(tuple(said), _folded(message.text).startswith(safe))
+            said = []
+    if said:
+        yield Turn(tuple(said))
+
+
+def _folded(text: str) -> str:
+    return " ".join(text[:_OPENING].casefold().split())
+
+
+def _last(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """The newest turn, and of those before it what is left room for, their ends first."""
+    if len(turns) < 2:
+        return ()
+    *earlier, newest = turns[-MOST_TURNS:]
+    room = max(MOST_CHARACTERS - len(newest), _FOR_EARLIER)
+    kept: list[Turn] = []
+    for turn in reversed(earlier):
+        cut = replace(turn, said=_end(turn.said, room))
+        if not cut.said:
+            break
+        kept.append(cut)
+        room -= len(cut)
+    used = sum(map(len, kept))
+    return (*reversed(kept), replace(newest, said=_both_ends(newest.said, MOST_CHARACTERS - used)))
+
+
+def _both_ends(said: tuple[Stretch, ...], room: int) -> tuple[Stretch, ...]:
+    """The start joins what was said before, and what is long may say it at its end."""
+    if sum(len(one.text) for one in said) <= room:
+        return said
+    return _start(said, room - room // 2) + _end(said, room // 2)
+
+
+def _start(said: Sequence[Stretch], room: int) -> tuple[Stretch, ...]:
+    return _within(said, room, lambda one, left: replace(one, text=one.text[: _before(one.text, left)]))
+
+
+def _end(said: Sequence[Stretch], room: int) -> tuple[Stretch, ...]:
+    return _within(said[::-1], room, _last_of)[::-1]
+
+
+def _within(said: Sequence[Stretch], room: int, cut: Callable[[Stretch, int], Stretch]) -> tuple[Stretch, ...]:
+    kept = []
+    for one in said:
+        if len(one.text) > room:
+            one = cut(one, room)
+        if not one.text:
+            break
+        kept.append(one)
+        room -= len(one.text)
+    return tuple(kept)
+
+
+def _last_of(one: Stretch, room: int) -> Stretch:
+    start = len(one.text) - _before(one.text[::-1], room)
+    return replace(one, text=one.text[start:], at=one.at + start)
+
+
+def _before(text: str, room: int) -> int:
+    """Where to cut so that at most `room` code points are left, and no word is cut in two that is not a long one."""
+    if room <= 0 or text[room].isspace():
+        return max(room, 0)
+    for at in range(room, max(room - _WORD, 0), -1):
+        if text[at - 1].isspace():
+            return at
+    return room
