@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from guards.learning.refusals import is_refusal
 from guards.types import Message, Role, Scope, Stage
 from service.judged_text import JudgedText, Stretch, join, stretches
 
@@ -23,7 +24,7 @@ _WORD = 32  # code points within which a cut looks for the end of a word
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """`refused`: the answer was one of the policy's safe messages."""
+    """`refused`: the answer was one of the policy's safe messages, or declines in other words."""
 
     said: tuple[Stretch, ...]
     refused: bool = False
@@ -56,13 +57,13 @@ class Turns:
 
 async def turns_of(messages: Sequence[Message], scope: Scope, safe_messages: Collection[str]) -> Turns | None:
     """None where the user has said nothing new, or nothing before."""
-    turns = tuple(_turns(messages, safe_messages))
-    if scope is Scope.NEW_TURNS:
-        said_last = next((one.role for one in reversed(messages) if one.role in (Role.USER, Role.ASSISTANT)), None)
-        turns = _last(turns) if said_last is Role.USER else ()
-    else:
-        turns = tuple(replace(turn, refused=False) for turn in turns)  # all of it is judged, refused or not
-    return await together(turns)
+    told = tuple(_told(messages))
+    if scope is Scope.WHOLE_CONVERSATION:
+        return await together(Turn(said) for said, _ in told)  # all of it is judged, refused or not
+    if not told or told[-1][1] is not None:
+        return None
+    safe = tuple(filter(None, map(_folded, safe_messages)))
+    return await together(_last([Turn(said, _refuses(answer, safe)) for said, answer in told[-MOST_TURNS:]]))
 
 
 async def together(turns: Iterable[Turn]) -> Turns | None:
@@ -76,17 +77,22 @@ async def text_of(turns: Iterable[Turn]) -> JudgedText:
     return await join(Stage.REQUEST, tuple(chain.from_iterable(turn.said for turn in turns)))
 
 
-def _turns(messages: Sequence[Message], safe_messages: Collection[str]) -> Iterator[Turn]:
-    safe = tuple(filter(None, map(_folded, safe_messages)))
+def _told(messages: Sequence[Message]) -> Iterator[tuple[tuple[Stretch, ...], Message | None]]:
+    """What the user said at each turn, and what was answered; None to the newest, as long as nothing is."""
     said: list[Stretch] = []
     for index, message in enumerate(messages):
         if message.role is Role.USER:
             said += (one for one in stretches(index, message.parts) if one.text.strip())
         elif message.role is Role.ASSISTANT and said:
-            yield Turn(tuple(said), _folded(message.text).startswith(safe))
+            yield tuple(said), message
             said = []
     if said:
-        yield Turn(tuple(said))
+        yield tuple(said), None
+
+
+def _refuses(answer: Message | None, safe: tuple[str, ...]) -> bool:
+    """Decides nothing by itself: a turn is left out only where the guard, too, would have stopped it."""
+    return answer is not None and (_folded(answer.text).startswith(safe) or is_refusal(answer.text))
 
 
 def _folded(text: str) -> str:
@@ -97,7 +103,7 @@ def _last(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     """The newest turn, and of those before it what is left room for, their ends first."""
     if len(turns) < 2:
         return ()
-    *earlier, newest = turns[-MOST_TURNS:]
+    *earlier, newest = turns
     room = max(MOST_CHARACTERS - len(newest), _FOR_EARLIER)
     kept: list[Turn] = []
     for turn in reversed(earlier):

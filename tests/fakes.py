@@ -59,8 +59,8 @@ FAKE_MODEL = ModelIdentity("fake", "1", "f" * 64, "none", "0")
 
 
 def risk_of(text: str) -> float:
-    """What FakeScorer thinks: words say it."""
-    if "bomb" in text:
+    """What FakeScorer thinks: words say it, and two of them only together."""
+    if "bomb" in text or ("powder" in text and "fuse" in text):
         return 0.97
     return 0.6 if "knife" in text else 0.02
 
