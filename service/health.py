@@ -22,19 +22,19 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the stubs
     def __init__(self) -> None:
         self._serving: dict[str, bool] = {}
         self._changed = asyncio.Event()
-        self._retired = False
+        self.retired = False
         self._ended = False
 
     def set(self, serving: Mapping[str, bool]) -> None:
         """Has no effect once retired."""
-        if not self._retired:
+        if not self.retired:
             self._serving |= serving
             self._tell()
 
     def retire(self) -> None:
         """Nothing serves from now on; watchers hear so at once."""
         self.set(dict.fromkeys(self._serving, False))
-        self._retired = True
+        self.retired = True
 
     def end(self) -> None:
         """Ends the streams of the watchers, once they have heard the last word."""

@@ -85,6 +85,11 @@ class Server:
     def set_health(self, serving: Mapping[str, bool]) -> None:
         self._health.set(serving)
 
+    @property
+    def retired(self) -> bool:
+        """Whether it has said that it serves no longer."""
+        return self._health.retired
+
     async def retire(self) -> None:
         """Says NOT_SERVING for good, and serves on for `shutdown_delay_s`, so that balancers notice."""
         self._health.retire()
