@@ -109,7 +109,7 @@ async def test_calls_that_arrive_while_the_server_is_busy_are_answered_though_it
 
             calls = [pool.submit(call) for _ in range(callers)]
             sending.wait()
-            time.sleep(0.5)  # the event loop is busy, and every call has arrived
+            time.sleep(0.5)  # noqa: ASYNC251 - the event loop is busy, and every call has arrived
             await server.server.stop()
             assert len({(await asyncio.wrap_future(one)) for one in calls}) == 1
 
