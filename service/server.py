@@ -134,7 +134,7 @@ class Server:
         self._server.add_generic_rpc_handlers((generic,))
 
 
-class _Arrivals(grpc.GenericRpcHandler):
+class _Arrivals(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs alone
     """Handles no call, and counts them all."""
 
     def __init__(self) -> None:
