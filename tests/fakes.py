@@ -257,8 +257,8 @@ async def running_server(
     )
     server = Server(settings, [servicer], metrics, failures)
     await server.start()
-    await server.set_health(dict.fromkeys(server.health_names, True))
-    address = f"127.0.0.1:{server.port}"
+    server.set_health(dict.fromkeys(server.health_names, True))
+    address = f"{settings.host}:{server.port}"
     chores = [asyncio.create_task(drift.watch())]
     if process is not None:
         chores.append(asyncio.create_task(explanations.run()))
