@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guards.types import Message, Role, Scope, TextPart, part_text
+from service.explaining.work import HeadWork
 from service.turns import MOST_CHARACTERS, MOST_TURNS, turns_of
 from tests.fakes import REWARD_POLICY, FakeBackend, FakeScorer, assistant, running_server, user, write_policy
 from tests.service.explaining.conftest import FakeProcess
@@ -161,7 +162,10 @@ async def test_an_explanation_is_of_the_turns_that_were_read(tmp_path: Path) -> 
         beside = (await server.check(request)).explanation.explanation
         called = (await server.explain(guardrail.ExplainRequest(messages=left_out))).explanation
         harmless = (await server.explain(guardrail.ExplainRequest(messages=[*TOLD[:2], user("thanks")]))).explanation
-    assert [work.prompt for work in process.asked] == [*["where is powder sold\nhow long a fuse"] * 2, "thanks"]
+    assert [work.prompt for work in process.asked if isinstance(work, HeadWork)] == [
+        *["where is powder sold\nhow long a fuse"] * 2,
+        "thanks",
+    ]
     for found in (beside, called):
         assert found.reading == "turns"
         assert [(token.text, token.spans[0].message) for token in found.tokens][3:5] == [("sold", 0), ("how", 4)]
