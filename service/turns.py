@@ -1,7 +1,7 @@
 """What a user says over several turns, as one text: a request may be told in parts (docs/adr/013-turns.md).
 
 A turn is all that the user said between two answers. Where only new turns are judged, the newest and the last ones
-before it are read together, as much of them as fills about one window of the embedded encoder. Where the whole
+before it are read together, as much of them as costs about one short forward more. Where the whole
 conversation is judged, everything that the user said is.
 """
 
@@ -15,7 +15,7 @@ from guards.learning.refusals import is_refusal
 from guards.types import Message, Role, Scope, Stage
 from service.judged_text import JudgedText, Stretch, join, stretches
 
-MOST_CHARACTERS = 800  # code points of turns read together, the newlines between them aside: 192 tokens of English
+MOST_CHARACTERS = 400  # code points of turns read together, the newlines between them aside: some 100 tokens of English
 MOST_TURNS = 16  # of them, the newest among them
 _FOR_EARLIER = MOST_CHARACTERS // 2  # that a long newest turn leaves
 _OPENING = 1000  # code points of an answer or a safe message that are compared
