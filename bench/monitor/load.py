@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from bench.monitor.scenario import Scenario
+from bench.monitor.upstream import FAULT
 from wardgate import AsyncClient, WardgateError
 
 _FOREIGN = (
@@ -22,7 +23,8 @@ _FOREIGN = (
 _BURST = 24  # calls at once; more than are admitted
 _PAUSE_S = 0.05  # of a worker between two calls, so that probes and explanations get a turn
 _BURST_EVERY_S = 5.0
-_METHODS = ("gradient_attention", "occlusion", "raw_attention")
+_METHODS = ("gradient_attention", "occlusion")
+_BUDGET_S = 20.0  # of an explanation
 
 Call = Callable[[], Awaitable[object]]
 
@@ -52,6 +54,7 @@ class Load:
             self._harmless: 40,
             self._harmful: 12,
             self._generate: 16,
+            self._broken: 2,
             self._answered: 10,
             self._redacted: 5,
             self._disguised: 5,
@@ -78,8 +81,8 @@ class Load:
         turn = 0
         while self._running:
             method, turn = _METHODS[turn % len(_METHODS)], turn + 1
-            await self._make(partial(self._client.explain, self._harmful_text(), method=method))
-            await asyncio.sleep(1.0)
+            await self._make(partial(self._client.explain, self._harmful_text(), method=method, budget=_BUDGET_S))
+            await asyncio.sleep(0.3)
 
     async def _make(self, call: Call) -> None:
         try:
@@ -106,6 +109,9 @@ class Load:
     async def _generate(self) -> None:
         text = self._harmful_text() if self._random.random() < 0.1 else self._harmless_text()
         await self._client.generate(text, max_tokens=32, context=self._session())
+
+    async def _broken(self) -> None:
+        await self._client.generate(f"Is the lift {FAULT}?", max_tokens=32)
 
     async def _answered(self) -> None:
         await self._client.check(self._harmless_text(), response="You can find that in the settings.")

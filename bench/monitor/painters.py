@@ -23,6 +23,7 @@ _COLORS = ("#56a64b", "#e0b400", "#1f60c4", "#fa6400", "#e02f44", "#8f3bb8", "#0
 _NAMED = {"red": "#e02f44", "orange": "#fa6400", "green": "#56a64b", "text": "#24292e", "transparent": "#24292e"}
 _MOST_IN_LEGEND = 8
 _LABEL = re.compile(r"\{\{(\w+)\}\}")
+_END = re.compile(r", (lower|upper|bound|target|two intervals)$")
 _FAINT = re.compile(r", (lower|upper)$|^threshold|, bound$|two intervals$")
 
 
@@ -85,9 +86,10 @@ def _lines(axes: Axes, panel: Panel, answers: Answers) -> None:
     if stacked and every:
         _stack(axes, every)
     else:
-        for place, (name, one) in enumerate(every):
-            faint = bool(_FAINT.search(name))
-            color = _COLORS[place % len(_COLORS)]
+        colors: dict[str, str] = {}  # ends of an interval have that of its middle
+        for name, one in every:
+            faint, base = bool(_FAINT.search(name)), _END.sub("", name)
+            color = colors.setdefault(base, _COLORS[len(colors) % len(_COLORS)])
             axes.plot(*_xy(one), color=color, label=name, linewidth=0.8 if faint else 1.3, ls="--" if faint else "-")
     if "min" in defaults:
         axes.set_ylim(bottom=0)
@@ -137,7 +139,9 @@ def _figure(axes: Axes, panel: Panel, answers: Answers) -> None:
         axes.text(0.5, 0.5, words, ha="center", va="center", size=11, linespacing=1.3)
         return
     value = next((v for _, v in reversed(series[0][1].points) if not math.isnan(v)), math.nan)
-    color, text = _color(panel, value), formatted(value, _unit(panel))
+    decimals = panel["fieldConfig"]["defaults"].get("decimals")
+    text = formatted(value, _unit(panel)) if decimals is None else f"{value:,.{int(decimals)}f}"
+    color = _color(panel, value)
     for mapping in panel["fieldConfig"]["defaults"].get("mappings", []):
         if known := mapping["options"].get(f"{value:g}"):
             color, text = _NAMED[known["color"]], known["text"]

@@ -19,7 +19,7 @@ _COLUMNS = 24
 _UNIT_IN = (0.72, 0.42)  # of a grid unit, width and height, in inches
 _HEAD = 1.6  # grid units for the title of the picture
 _GROUND, _PANEL, _INK = "#f4f5f5", "#ffffff", "#24292e"
-_FIRST_ROWS = ("Overview", "Scores", "Robustness", "Rollout")
+_FIRST_ROWS = ("Overview", "Scores", "Robustness")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ SHADOW, CANARY = "bolder", "twin"
 
 _PROMPTS = Path(__file__).parent.parent.parent / "data" / "prompt_risk_train.jsonl.gz"
 _CALIBRATION_TEXTS, _LABELLED_TEXTS, _LONGEST = 300, 300, 400  # the last in characters
-_BOLDER = -1.5  # reward logits: finds much more risky than the active version does
+_BOLDER = -3.0  # reward logits: finds much more risky than the active version does
 
 _DEFAULT = """
 name: default

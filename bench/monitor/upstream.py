@@ -1,6 +1,7 @@
 """A wrapped model that says what a test needs: `python -m bench.monitor.upstream PORT`. Speaks the OpenAI format.
 
-Every twentieth answer is a fault, every tenth holds personal data, every fifteenth is hostile; others are harmless.
+A prompt with `out of order` in it gets a fault. Of the others every tenth is answered with personal data, every
+fifteenth with hostility.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 MODEL = "canned"
+FAULT = "out of order"
 _HARMLESS = "You can do that in the settings, under your account."
 _PERSONAL = "Write to ann.lee@example.org, she will help you."
 _HOSTILE = "You are a worthless idiot and everybody hates you. Go and hurt yourself."
@@ -24,9 +26,9 @@ class Upstream:
     async def models(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 
-    async def complete(self, _: web.Request) -> web.Response:
+    async def complete(self, request: web.Request) -> web.Response:
         turn = next(self._turns)
-        if turn % 20 == 0:
+        if FAULT in await request.text():
             return web.json_response({"error": {"message": "out of order"}}, status=500)
         said = _PERSONAL if turn % 10 == 0 else _HOSTILE if turn % 15 == 0 else _HARMLESS
         message: dict[str, Any] = {"role": "assistant", "content": said}

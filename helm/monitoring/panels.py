@@ -117,7 +117,8 @@ def figure(
 
 def names(about: About, query: Query) -> stat.Panel:
     """The legends of the series that there are, as text."""
-    panel = _common(stat.Panel(), about, [query]).text_mode(shown.BigValueTextMode.NAME)
+    panel = _common(stat.Panel(), about, []).with_target(_target(query, 0).instant())  # or those before were named too
+    panel = panel.text_mode(shown.BigValueTextMode.NAME)
     return panel.color_mode(shown.BigValueColorMode.NONE).graph_mode(shown.BigValueGraphMode.NONE)
 
 

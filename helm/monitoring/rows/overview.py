@@ -21,7 +21,7 @@ ROW = Row(
             ),
             Query(f"sum(increase(wardgate_fail_open_total{{{REPLICAS}}}[$__range]))"),
             limits=[(0.5, RED)],
-        ),
+        ).decimals(0),
         figure(
             About("Ready", "Whether every replica takes traffic.", ["WardgateNotReady"], width=3, height=5),
             Query(f'min(wardgate_component_ready{{{REPLICAS},component="service"}})'),

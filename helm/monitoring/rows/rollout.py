@@ -50,7 +50,11 @@ ROW = Row(
         rows(
             About("Versions in use", "With role, share of requests, and number of replicas."),
             Query(f"count by (role, version, digest) (wardgate_reward_model_info{{{REPLICAS}}})", "replicas"),
-            Query(f"max by (version, digest) (wardgate_rollout_weight{{{REPLICAS}}})", "share"),
+            Query(
+                f"max by (role, version, digest) (wardgate_rollout_weight{{{REPLICAS}}} * on (job, instance, digest)"
+                f" group_left (role) wardgate_reward_model_info{{{REPLICAS}}})",
+                "share",
+            ),
         ),
         lines(
             About("Changes", "Calls that would change the rollout, over the time of a point."),
