@@ -103,6 +103,7 @@ async def _drive(scenario: Scenario, phase_s: float) -> Load:
     async with AsyncClient(scenario.address, token=TOKEN, timeout=_TIMEOUT_S) as client, asyncio.TaskGroup() as tasks:
         await _probe(client)  # first, since probes make way for live calls
         load = Load(client, scenario)
+        await load.explain(4)  # likewise
         tasks.create_task(load.run())
         try:
             await asyncio.sleep(phase_s)

@@ -25,6 +25,7 @@ _PAUSE_S = 0.05  # of a worker between two calls, so that probes and explanation
 _BURST_EVERY_S = 5.0
 _METHODS = ("gradient_attention", "occlusion")
 _BUDGET_S = 20.0  # of an explanation
+_APART_S = 2.5
 
 Call = Callable[[], Awaitable[object]]
 
@@ -44,7 +45,7 @@ class Load:
             for _ in range(workers):
                 tasks.create_task(self._work())
             tasks.create_task(self._bursts())
-            tasks.create_task(self._explain())
+            tasks.create_task(self._explain_on())
 
     def stop(self) -> None:
         self._running = False
@@ -77,12 +78,16 @@ class Load:
             await asyncio.sleep(_BURST_EVERY_S)
             await asyncio.gather(*(self._make(self._harmless) for _ in range(_BURST)))
 
-    async def _explain(self) -> None:
-        turn = 0
+    async def explain(self, times: int) -> None:
+        """Each method so often, far enough apart that scrapes see it rise."""
+        for _ in range(times):
+            for method in _METHODS:
+                await self._make(partial(self._client.explain, self._harmful_text(), method=method, budget=_BUDGET_S))
+            await asyncio.sleep(_APART_S)
+
+    async def _explain_on(self) -> None:
         while self._running:
-            method, turn = _METHODS[turn % len(_METHODS)], turn + 1
-            await self._make(partial(self._client.explain, self._harmful_text(), method=method, budget=_BUDGET_S))
-            await asyncio.sleep(0.3)
+            await self.explain(1)
 
     async def _make(self, call: Call) -> None:
         try:

@@ -22,12 +22,13 @@ ROW = Row(
             unit="s",
         ),
         lines(
-            About("Faithfulness, mean", "Comprehensiveness: higher is better. Sufficiency: lower is better.", width=6),
+            About(
+                "Faithfulness, median", "Comprehensiveness: higher is better. Sufficiency: lower is better.", width=6
+            ),
+            # By buckets: a histogram that goes below zero has no sum.
             Query(
-                "sum by (method, metric)"
-                f" (rate(wardgate_explanation_faithfulness_sum{{{REPLICAS}}}[$__rate_interval]))"
-                " / sum by (method, metric)"
-                f" (rate(wardgate_explanation_faithfulness_count{{{REPLICAS}}}[$__rate_interval]))",
+                "histogram_quantile(0.5, sum by (method, metric, le)"
+                f" (rate(wardgate_explanation_faithfulness_bucket{{{REPLICAS}}}[$__rate_interval])))",
                 "{{method}}: {{metric}}",
             ),
             signed=True,
