@@ -17,6 +17,7 @@ from service.metrics import Metrics
 
 REWARD_MODEL = "reward-model"
 UPSTREAM = "upstream"
+LIVENESS = "liveness"  # serving while the server is: what a restart would not mend does not count
 
 _OVERSIZE_SLACK = 64 << 10  # a message a little too large gets our status with details, not the transport's bare one
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -44,7 +45,7 @@ class Server:
     ) -> None:
         self._settings = settings
         self.services = tuple(servicer.service for servicer in servicers)
-        self.health_names = ("", *self.services, REWARD_MODEL, UPSTREAM)
+        self.health_names = ("", *self.services, REWARD_MODEL, UPSTREAM, LIVENESS)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         interceptors = []
         if settings.tokens_file or settings.admin_tokens_file:
@@ -75,6 +76,7 @@ class Server:
             faults = "is the port taken, or the key not the certificate's?" if tls else "is the port taken?"
             raise ConfigError(f"{settings}: cannot listen on {address}; {faults}") from error
         await self._server.start()
+        await self.set_health({LIVENESS: True})
 
     async def set_health(self, serving: Mapping[str, bool]) -> None:
         for name, ok in serving.items():
