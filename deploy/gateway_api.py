@@ -1,8 +1,8 @@
 """The part of Gateway API's GRPCRoute that the chart writes, as a strict JSON schema.
 
 After the API reference of Gateway API v1.1 and later, gateway.networking.k8s.io/v1, channel `standard`: GRPCRoute,
-GRPCRouteSpec, ParentReference, GRPCRouteRule, GRPCRouteMatch, GRPCMethodMatch, GRPCBackendRef. Filters, header matches and
-session persistence are left out: the chart writes none, and an unknown key is a fault here.
+GRPCRouteSpec, ParentReference, GRPCRouteRule, GRPCRouteMatch, GRPCMethodMatch, GRPCBackendRef. Filters, header matches
+and session persistence are left out: the chart writes none, and an unknown key is a fault here.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ _BACKEND = _object(
     "name",
     "port",  # required where the backend is a Service, as ours is
 )
-_RULE = _object(
-    {"name": _NAME, "matches": _some(_object({"method": _METHOD}), 8), "backendRefs": _some(_BACKEND, 16)}
-)
+_RULE = _object({"name": _NAME, "matches": _some(_object({"method": _METHOD}), 8), "backendRefs": _some(_BACKEND, 16)})
 
 GRPC_ROUTE = _object(
     {
         "apiVersion": {"const": "gateway.networking.k8s.io/v1"},
         "kind": {"const": "GRPCRoute"},
-        "metadata": _object({"name": _NAME, "namespace": _NAMESPACE, "labels": _STRINGS, "annotations": _STRINGS}, "name"),
+        "metadata": _object(
+            {"name": _NAME, "namespace": _NAMESPACE, "labels": _STRINGS, "annotations": _STRINGS}, "name"
+        ),
         "spec": _object({"parentRefs": _some(_PARENT, 32), "hostnames": _some(_HOST, 16), "rules": _some(_RULE, 16)}),
     },
     "apiVersion",

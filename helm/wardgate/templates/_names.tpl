@@ -38,16 +38,16 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
+{{/* With further ones, which change none of those above: (list $ "server" LABELS...). */}}
 {{- define "wardgate.labels" -}}
 {{- $root := index . 0 -}}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
-{{ include "wardgate.selectorLabels" . }}
-app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: wardgate
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-{{- with $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := include "wardgate.selectorLabels" . | fromYaml -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_") -}}
+{{- $_ := set $own "app.kubernetes.io/version" $root.Chart.AppVersion -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "wardgate" -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- range rest (rest .) -}}{{- $own = merge $own . -}}{{- end -}}
+{{- toYaml (merge $own $root.Values.commonLabels) -}}
 {{- end }}
 
 {{/* Name, namespace, labels and annotations, as (dict "root" $ "name" ... "component" ... "labels" ... "annotations" ...). */}}
@@ -55,10 +55,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 name: {{ .name }}
 namespace: {{ default .root.Release.Namespace .namespace }}
 labels:
-  {{- include "wardgate.labels" (list .root .component) | nindent 2 }}
-  {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "wardgate.labels" (list .root .component (default dict .labels)) | nindent 2 }}
 {{- with merge dict (default dict .annotations) .root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
