@@ -1,6 +1,7 @@
 """Renders the chart with every ci/*-values.yaml into tests/chart/renders, where a review sees what a change does.
 
-    python -m deploy.chart_renders
+    python -m deploy.chart_renders            # those that are reviewed
+    python -m deploy.chart_renders FOLDER     # whole, for tools that check them
 
 Needs helm: deploy/install_tools.sh helm.
 """
@@ -8,8 +9,9 @@ Needs helm: deploy/install_tools.sh helm.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 
 import yaml
@@ -60,13 +62,23 @@ def golden(values: Path) -> Path:
     return RENDERS / f"{values.name.removesuffix('-values.yaml')}.yaml"
 
 
-def renew(all_values: Sequence[Path] = VALUES) -> None:
+def renew() -> None:
     RENDERS.mkdir(parents=True, exist_ok=True)
-    for stale in set(RENDERS.glob("*.yaml")) - {golden(values) for values in all_values}:
+    for stale in set(RENDERS.glob("*.yaml")) - {golden(values) for values in VALUES}:
         stale.unlink()
-    for values in all_values:
+    for values in VALUES:
         golden(values).write_text(without_files(render(values)))
 
 
+def render_all(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for values in VALUES:
+        (folder / golden(values).name).write_text(render(values))
+
+
 if __name__ == "__main__":
-    renew()
+    if sys.argv[1:]:
+        render_all(Path(sys.argv[1]))
+    else:
+        renew()

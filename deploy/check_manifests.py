@@ -1,6 +1,6 @@
 """Checks rendered objects against the schemas of Kubernetes releases, and custom resources against their types.
 
-    .cache/tools/kube/bin/python deploy/check_manifests.py FILE...
+    .cache/tools/kube/bin/python -m deploy.check_manifests FILE...
 
 Runs in the environment `kube` of deploy/install_tools.sh. Unknown keys are faults everywhere. One line for each fault;
 exit code 1 when there is one.
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from gateway_api import GRPC_ROUTE
 from jsonschema import Draft202012Validator
+
+from deploy.gateway_api import GRPC_ROUTE
 
 VERSIONS = ("1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
 

@@ -62,7 +62,7 @@ install_environment() { # NAME PROGRAM...: what deploy/tools/NAME.txt says
   if ! cmp --silent "$lock" "$tools/$name/.installed"; then
     rm -rf "${tools:?}/$name"
     "$python" -m venv "$tools/$name"
-    "$tools/$name/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
+    "$tools/$name/bin/pip" install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement "$lock"
     cp "$lock" "$tools/$name/.installed"
   fi
   for program in "$@"; do ln -sf "../$name/bin/$program" "$tools/bin/$program"; done
@@ -70,9 +70,17 @@ install_environment() { # NAME PROGRAM...: what deploy/tools/NAME.txt says
 
 for tool in "$@"; do
   case $tool in
-    helm | trivy) (install_$tool) ;;
-    kube) install_environment kube kubernetes-validate yamllint ;;
-    checkov) install_environment checkov checkov ;;
+    helm | trivy | kube | checkov) ;;
     *) echo "install_tools.sh: there is no tool $tool; known are helm, trivy, kube and checkov" >&2; exit 2 ;;
   esac
 done
+jobs=()
+for tool in "$@"; do
+  case $tool in
+    helm | trivy) "install_$tool" & ;;
+    kube) install_environment kube kubernetes-validate yamllint & ;;
+    checkov) install_environment checkov checkov & ;;
+  esac
+  jobs+=($!)
+done
+for job in "${jobs[@]}"; do wait "$job"; done

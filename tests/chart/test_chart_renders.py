@@ -165,11 +165,12 @@ def test_a_volume_of_one_node_is_never_asked_for_by_two_pods(objects: Render) ->
     assert strategy({}) == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     assert strategy({"store": {"persistence": {"enabled": True}}}) == {"type": "Recreate"}
     assert strategy({"modelCache": {"enabled": True}}) == {"type": "Recreate"}
+    assert strategy({"modelCache": {"enabled": True, "ephemeral": True}})["type"] == "RollingUpdate"
     assert strategy({"modelCache": {"enabled": True, "accessModes": ["ReadWriteMany"]}})["type"] == "RollingUpdate"
 
 
-def egress_ports(objects: Objects) -> list[int]:
-    rules = objects["NetworkPolicy", "wardgate"]["spec"]["egress"]
+def egress_ports(objects: Objects, name: str = "wardgate") -> list[int | str]:
+    rules = objects["NetworkPolicy", name]["spec"]["egress"]
     return [port["port"] for rule in rules for port in rule["ports"]]
 
 
@@ -196,10 +197,20 @@ def test_the_way_out_is_closed_unless_it_is_needed(objects: Render) -> None:
     assert ("NetworkPolicy", "wardgate") not in objects({"networkPolicy": {"enabled": False}})
 
 
-def test_who_may_call_is_said_by_values(objects: Render) -> None:
-    nobody = objects({"networkPolicy": {"ingress": {"grpc": [], "http": []}}})["NetworkPolicy", "wardgate"]["spec"]
-    assert nobody["ingress"] is None
-    assert nobody["policyTypes"] == ["Ingress", "Egress"]
+def test_who_may_call_is_said_by_values_and_the_charts_own_callers_always_may(objects: Render) -> None:
+    ours = {"app.kubernetes.io/name": "wardgate", "app.kubernetes.io/instance": "wardgate"}
+    closed = objects({"networkPolicy": {"ingress": {"grpc": [], "http": []}}})
+    (only,) = closed["NetworkPolicy", "wardgate"]["spec"]["ingress"]
+    assert only == {
+        "ports": [{"port": "grpc", "protocol": "TCP"}],
+        "from": [{"podSelector": {"matchLabels": ours}}],
+    }
+    test_pod = closed["Pod", "wardgate-test-check"]["metadata"]["labels"]
+    assert ours.items() <= test_pod.items()
+    callers = closed["NetworkPolicy", "wardgate-callers"]["spec"]
+    assert test_pod["app.kubernetes.io/component"] in callers["podSelector"]["matchExpressions"][0]["values"]
+    assert egress_ports(closed, "wardgate-callers") == [53, 53, "grpc"]
+    assert ("NetworkPolicy", "wardgate-callers") not in objects({"tests": {"enabled": False}})
 
 
 def test_the_image_is_named_by_digest_over_tag_and_with_its_registry(objects: Render) -> None:
@@ -282,6 +293,22 @@ def test_a_dashboard_and_a_rule_are_carried_as_they_are_in_their_files(objects: 
     own = found["PrometheusRule", "wardgate"]["spec"]["groups"]
     assert own[:-1] == groups
     assert own[-1]["rules"][0]["annotations"]["summary"] == "no {{ $labels.job }} is there"
+
+
+def test_the_serving_container_writes_into_the_models_only_where_versions_may_take_over(objects: Render) -> None:
+    def read_only(found: Objects) -> list[bool]:
+        return [mount["readOnly"] for mount in server(found)["volumeMounts"] if mount["name"] == "models"]
+
+    assert read_only(objects({"modelCache": {"enabled": True, "ephemeral": True}})) == [True]
+    assert read_only(objects(ci="models")) == [False]
+
+
+def test_runbooks_of_alerts_can_be_anywhere(objects: Render) -> None:
+    group = {"name": "g", "rules": [{"alert": "A", "expr": "1", "annotations": {"runbook_url": "docs/runbooks/A.md"}}]}
+    rules = {"enabled": True, "additionalGroups": [group], "runbooks": "https://git.example.com/wardgate"}
+    found = objects({"metrics": {"prometheusRule": rules}})["PrometheusRule", "wardgate"]["spec"]["groups"]
+    assert found[-1]["rules"][0]["annotations"]["runbook_url"] == "https://git.example.com/wardgate/docs/runbooks/A.md"
+    assert "runbook_url: docs/" not in yaml.safe_dump(found)
 
 
 def test_notes_say_the_next_three_commands_and_what_is_open(tmp_path: Path) -> None:

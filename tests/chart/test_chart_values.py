@@ -93,6 +93,8 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"policies": {"files": {"a.yaml": "name: a"}, "existingConfigMap": "b"}}, "policies.files"),
     ({"calibrations": {"files": {"a.json": "{}"}, "existingConfigMap": "b"}}, "calibrations.files"),
     ({"modelCache": {"existingClaim": "mine"}}, "modelCache.enabled"),
+    ({"modelCache": {"enabled": True, "ephemeral": True, "existingClaim": "mine"}}, "take one"),
+    ({"modelCache": {"enabled": True, "ephemeral": True, "pull": {"enabled": False}}}, "modelCache.pull.enabled"),
     (POSTGRES | {"replicaCount": 2, "modelCache": {"enabled": True}}, "ReadWriteMany"),
     ({"store": {"persistence": {"enabled": True}}, "strategy": {"type": "RollingUpdate"}}, "strategy"),
     ({"rollout": {"enabled": True}}, "auth.adminTokens"),

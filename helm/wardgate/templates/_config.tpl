@@ -82,7 +82,7 @@
 
 {{/* "true" where the pod has a volume that one node alone can hold. */}}
 {{- define "wardgate.oneNode" -}}
-{{- $cache := and .Values.modelCache.enabled (not .Values.modelCache.existingClaim) (not (has "ReadWriteMany" .Values.modelCache.accessModes)) -}}
+{{- $cache := and .Values.modelCache.enabled (not .Values.modelCache.ephemeral) (not .Values.modelCache.existingClaim) (not (has "ReadWriteMany" .Values.modelCache.accessModes)) -}}
 {{- if or $cache .Values.store.persistence.enabled }}true{{ end }}
 {{- end }}
 

@@ -84,6 +84,12 @@
 {{- if and .Values.modelCache.existingClaim (not .Values.modelCache.enabled) -}}
 {{- fail "modelCache.existingClaim needs modelCache.enabled" -}}
 {{- end -}}
+{{- if and .Values.modelCache.ephemeral .Values.modelCache.existingClaim -}}
+{{- fail "modelCache.ephemeral and modelCache.existingClaim: take one" -}}
+{{- end -}}
+{{- if and .Values.modelCache.ephemeral (not .Values.modelCache.pull.enabled) -}}
+{{- fail "modelCache.ephemeral needs modelCache.pull.enabled: nothing else would fill it" -}}
+{{- end -}}
 {{- if and $several (eq (include "wardgate.oneNode" .) "true") -}}
 {{- fail "modelCache.accessModes: several replicas need ReadWriteMany, or a claim of yours that all nodes can mount: modelCache.existingClaim" -}}
 {{- end -}}
