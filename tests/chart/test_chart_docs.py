@@ -69,7 +69,7 @@ def test_the_values_on_the_deploy_page_render_and_the_service_takes_them(tmp_pat
     assert host in names
     # Step 6 makes every Secret with every key that is mounted.
     made = dict.fromkeys(re.findall(r"create secret \w+ ([a-z-]+)", page))
-    kept = set(re.findall(r"--from-file=keys/([a-z-]+)", page)) | {"tls.crt", "tls.key"}
+    kept = set(re.findall(r'--from-file="\$keys/([a-z-]+)"', page)) | {"tls.crt", "tls.key"}
     pods = [found["Deployment", "wardgate"]["spec"]["template"]["spec"], found["Pod", "wardgate-test-check"]["spec"]]
     for volume in [volume for pod in pods for volume in pod["volumes"] if "secret" in volume]:
         assert volume["secret"]["secretName"] in made
