@@ -5,11 +5,15 @@ TORCH := 2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+IMAGE_TOOLS := .cache/image-tools
+TARGET ?= scorer
+CHECKOV ?= checkov
+TRIVY ?= trivy
 
-.PHONY: help install demo test nightly check constraints proto bench models
+.PHONY: help install demo test nightly check constraints proto bench models locks image image-check sbom
 
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 install: $(STAMP) ## make .venv with everything pinned
 
@@ -60,3 +64,23 @@ proto: install ## generate code from proto/, with the oldest supported tools
 bench: models ## every published figure; quiet machine, about half an hour
 	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.check --out bench/results/check.json
 	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.generate --out bench/results/generate.json
+
+$(IMAGE_TOOLS)/.installed: deploy/locks/tools.txt
+	$(PYTHON) -m venv $(IMAGE_TOOLS)
+	$(IMAGE_TOOLS)/bin/pip install --quiet --require-hashes --requirement deploy/locks/tools.txt
+	@touch $@
+
+locks: $(IMAGE_TOOLS)/.installed ## pin and hash what goes into the images, by constraints.txt; TORCH_INDEX=... for torch too
+	deploy/lock.sh
+
+image: ## build an image without a container engine: make image TARGET=scorer MODELS=embedded
+	deploy/build_image.sh $(TARGET)
+
+image-check: $(IMAGE_TOOLS)/.installed ## lint the Dockerfile and its scripts; needs checkov and trivy
+	$(IMAGE_TOOLS)/bin/hadolint Dockerfile
+	$(CHECKOV) --quiet --compact --skip-download --framework dockerfile --file Dockerfile
+	$(TRIVY) config --quiet --skip-check-update --exit-code 1 --ignorefile deploy/trivyignore Dockerfile
+
+sbom: $(IMAGE_TOOLS)/.installed ## list what an image holds, as CycloneDX and SPDX; IMAGE=... takes any that syft reads
+	$(IMAGE_TOOLS)/bin/syft scan $(or $(IMAGE),docker-archive:.cache/images/$(TARGET).tar) \
+	  --output cyclonedx-json=.cache/images/$(TARGET).cdx.json --output spdx-json=.cache/images/$(TARGET).spdx.json
