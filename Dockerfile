@@ -1,6 +1,6 @@
 # Wardgate's images; docs/image.md says how to build and run them.
 #
-#   scorer   scores with onnxruntime; no torch. The wrapped model is behind an OpenAI-compatible server, or there is none
+#   scorer   scores with onnxruntime; no torch. The wrapped model is behind an OpenAI-compatible server, or absent
 #   full     also the wrapped model in this process, explanations, training; torch for CPUs
 #   gpu      as `full`, with torch for CUDA
 #   models   fetches models into a volume, once; the only one with pip
@@ -36,11 +36,13 @@ RUN hatch/bin/hatchling build --target wheel --directory /wheel
 # ---- one environment for each image, every file pinned by hash
 FROM builder AS scorer-environment
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    python3 -m pip --python /opt/wardgate/bin/python install --only-binary=:all: --require-hashes \
+    python3 -m pip --python /opt/wardgate/bin/python install --only-binary=:all: --require-hashes --no-compile \
       --requirement locks/scorer.txt
+COPY deploy/slim.py ./
 COPY --from=wheel /wheel/ /wheel/
-RUN python3 -m pip --python /opt/wardgate/bin/python install --no-index --no-deps /wheel/*.whl \
-    && python3 -m pip --python /opt/wardgate/bin/python check
+RUN python3 -m pip --python /opt/wardgate/bin/python install --no-index --no-deps --no-compile /wheel/*.whl \
+    && python3 -m pip --python /opt/wardgate/bin/python check \
+    && PYTHONDONTWRITEBYTECODE=1 /opt/wardgate/bin/python slim.py
 
 FROM builder AS full-environment
 # The index of torch's CPU builds. torch-cpu.txt has their hashes alone, so no other build is taken by mistake.
@@ -71,6 +73,7 @@ FROM ${BASE} AS runtime
 COPY deploy/harden.sh /tmp/harden.sh
 RUN sh /tmp/harden.sh && rm /tmp/harden.sh
 # Where models are kept and where the store is, by the XDG convention, so that the configuration file can say otherwise.
+# Libraries send nothing about their use to anyone.
 ENV PATH=/opt/wardgate/bin:${PATH} \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -78,6 +81,8 @@ ENV PATH=/opt/wardgate/bin:${PATH} \
     XDG_CACHE_HOME=/var/cache \
     XDG_DATA_HOME=/var/lib \
     HF_HOME=/var/cache/wardgate/huggingface \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     MPLCONFIGDIR=/tmp/matplotlib
 ARG VERSION=""
 ARG REVISION=""

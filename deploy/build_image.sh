@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 store=$PWD/.cache/images
 mkdir -p "$store"
-buildah() { command buildah --root "$store/storage" --runroot "$store/run" --storage-driver vfs "$@"; }
+export STORAGE_DRIVER=${STORAGE_DRIVER:-overlay} # vfs where the kernel or the disk has no overlays; slower
+buildah() { command buildah --root "$store/$STORAGE_DRIVER" --runroot "$store/$STORAGE_DRIVER-run" "$@"; }
 
 # What pip is told on this machine holds in the build too: an index, certificates, folders with wheels.
 options=()

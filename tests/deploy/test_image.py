@@ -22,7 +22,8 @@ from wardgate.v1 import decision_pb2
 ROOT = Path(__file__).parents[2]
 RUN = Path(__file__).with_name("run_read_only.sh")
 STORE = ROOT / ".cache/images"
-BUILDAH = ("buildah", "--root", f"{STORE}/storage", "--runroot", f"{STORE}/run", "--storage-driver", "vfs")
+DRIVER = os.environ.get("STORAGE_DRIVER", "overlay")
+BUILDAH = ("buildah", "--root", f"{STORE}/{DRIVER}", "--runroot", f"{STORE}/{DRIVER}-run", "--storage-driver", DRIVER)
 BUILD_LIMIT_S = 3600.0
 START_LIMIT_S = 300.0
 SCORER_BYTES = 400e6
