@@ -45,7 +45,7 @@ if ! has wardgate-builder; then
 fi
 
 for target in "$@"; do
-  buildah bud --isolation chroot --pull-never --target "$target" --tag "localhost/wardgate:$target" \
+  buildah bud --layers --isolation chroot --pull-never --target "$target" --tag "localhost/wardgate:$target" \
     --secret "id=pip,src=$store/pip.conf" "${options[@]}" \
     --build-arg BASE=localhost/wardgate-base --build-arg BUILDER=localhost/wardgate-builder \
     --build-arg MODELS="${MODELS:-none}" --build-arg VERSION="$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" \

@@ -15,7 +15,7 @@ exec unshare --mount --propagation private sh -eu -c '
   mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
   mount -t tmpfs -o uid=65532,gid=65532,mode=0750 tmpfs "$root/var/lib/wardgate"
   mount -t proc proc "$root/proc"
-  mount --rbind /sys "$root/sys"
+  mount --bind /sys "$root/sys"
   mount -o remount,bind,ro "$root/sys"
   mount -t tmpfs tmpfs "$root/dev"
   for device in null zero urandom; do

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,17 +90,21 @@ def serving(image: Image, **environment: str) -> Iterator[str]:
     ports = {"WARDGATE_GRPC__HOST": "127.0.0.1", "WARDGATE_GRPC__PORT": "0", "WARDGATE_HTTP__PORT": "0"}
     process = subprocess.Popen(image.command(*words, **ports, **environment), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
+    late = threading.Timer(START_LIMIT_S, process.kill)
+    late.start()
     try:
         said = []
         for line in process.stderr:
             said.append(line)
             event = json.loads(line) if line.startswith("{") else {}
-            if event.get("message") == "serving":
+            if event.get("event") == "serving":
+                late.cancel()
                 yield f"127.0.0.1:{event['grpc_port']}"
                 break
         else:
             pytest.fail("it ended: " + "".join(said))
     finally:
+        late.cancel()
         process.send_signal(getattr(signal, str(image.config["StopSignal"])))
         rest = process.communicate(timeout=60)[1]
     assert process.returncode == 0, rest
@@ -116,7 +121,7 @@ def test_it_blocks_and_allows_on_a_root_that_is_read_only(image: Image) -> None:
 def test_only_the_temporary_and_the_data_folder_can_be_written_to(image: Image) -> None:
     program = """
 import errno, os, sys
-folders = {name for name, _, _ in os.walk("/") if not name.startswith(("/proc", "/dev"))}
+folders = {name for name, _, _ in os.walk("/") if not name.startswith(("/proc", "/dev", "/sys"))}
 print(os.getuid(), os.getgid(), os.getgroups())
 for folder in sorted(folders):
     try:
@@ -158,6 +163,14 @@ def test_it_says_who_it_is_and_runs_as_nobody_known(image: Image) -> None:
     assert len(labels["org.opencontainers.image.revision"]) == 40
 
 
+def test_no_library_prepares_a_report_of_its_use(image: Image) -> None:
+    listed = image.run(
+        "sh", "-c", "python -c 'import onnxruntime, huggingface_hub' && find /tmp /var/lib/wardgate -type f"
+    )
+    assert listed.returncode == 0, listed.stderr
+    assert not listed.stdout
+
+
 def test_it_is_no_larger_than_it_should_be(image: Image) -> None:
     print(f"{image.target}: {image.size_bytes / 1e6:.0f} MB")
     if image.target == "scorer":
@@ -170,6 +183,14 @@ def test_torch_is_where_it_is_needed_and_nowhere_else(image: Image) -> None:
         assert found.stdout.strip() == "None", found.stderr
     else:
         assert "No module named 'torch'" in found.stderr
+
+
+def test_a_command_without_what_it_needs_says_so(image: Image) -> None:
+    if image.target == "full":
+        pytest.skip("it has all")
+    done = image.run("wardgate", "evaluate", "/dev/null", "--head", "request_risk")
+    assert done.returncode == 2
+    assert "needs scipy" in done.stderr
 
 
 def test_fetching_a_model_without_an_installer_says_how_to(image: Image) -> None:

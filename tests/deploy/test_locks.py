@@ -31,7 +31,7 @@ class Locked:
 def lock(name: str) -> dict[str, Locked]:
     """What `name` installs on Linux, by package."""
     text = (LOCKS / f"{name}.txt").read_text().replace("\\\n", " ")
-    locked = {}
+    locked: dict[str, Locked] = {}
     for line in text.splitlines():
         if line.startswith("#") or not line.strip():
             continue
