@@ -82,5 +82,5 @@ image-check: $(IMAGE_TOOLS)/.installed ## lint the Dockerfile and its scripts; n
 	$(TRIVY) config --quiet --skip-check-update --exit-code 1 --ignorefile deploy/trivyignore Dockerfile
 
 sbom: $(IMAGE_TOOLS)/.installed ## list what an image holds, as CycloneDX and SPDX; IMAGE=... takes any that syft reads
-	$(IMAGE_TOOLS)/bin/syft scan $(or $(IMAGE),docker-archive:.cache/images/$(TARGET).tar) \
+	SYFT_CHECK_FOR_APP_UPDATE=false $(IMAGE_TOOLS)/bin/syft scan $(or $(IMAGE),docker-archive:.cache/images/$(TARGET).tar) \
 	  --output cyclonedx-json=.cache/images/$(TARGET).cdx.json --output spdx-json=.cache/images/$(TARGET).spdx.json
