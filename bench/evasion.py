@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from service.reward_models import open_reward_model
 _PAGE = Path(__file__).parents[1] / "docs" / "bypass.md"
 _LONG = "window_padding"  # eight windows a text: fewer prompts of it
 _LONG_SEVERITIES = (0.125, 0.5, 1.0)  # 1, 4 and 8 windows
+_IN_TURNS = "turn_split"
 _TURNS = {"turn_split, new turns": Scope.NEW_TURNS, "turn_split, whole conversation": Scope.WHOLE_CONVERSATION}
 
 Judged = Callable[[Judge], list[Outcome]]
@@ -89,22 +90,26 @@ def _share(hits: Sequence[bool]) -> dict[str, Any]:
 
 
 def rows_of(
-    judges: Judges, prompts: Sequence[str], long: int, severities: Sequence[float], seed: int
+    judges: Judges, prompts: Sequence[str], long: int, severities: Sequence[float], seed: int, kinds: Container[str]
 ) -> dict[str, Any]:
-    """By name and severity; the plain prompts under "clean", and the first `long` of them under "clean, long"."""
+    """By name and severity, those of `kinds`; the plain prompts under "clean", and the first `long` of them under
+    "clean, long"."""
     rows = {
         "clean": {"": measured(judges, lambda judge: judge.texts(prompts))},
         "clean, long": {"": measured(judges, lambda judge: judge.texts(prompts[:long]))},
     }
     for name, one in TRANSFORMATIONS.items():
+        if name not in kinds:
+            continue
         some = prompts[:long] if name == _LONG else prompts
         rows[name] = {
             str(severity): _disguised_row(judges, some, one, severity, seed)
             for severity in (_LONG_SEVERITIES if name == _LONG else severities)
         }
-    conversations = told_in_turns(prompts, 0.5, seed)
-    for name, scope in _TURNS.items():
-        rows[name] = {"0.5": _conversation_row(judges, conversations, scope)}
+    if _IN_TURNS in kinds:
+        conversations = told_in_turns(prompts, 0.5, seed)
+        for name, scope in _TURNS.items():
+            rows[name] = {"0.5": _conversation_row(judges, conversations, scope)}
     return rows
 
 
@@ -148,7 +153,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "seed": options.seed,
         "sources": {"harmful": HARMFUL, "harmless": HARMLESS},
         **{
-            side: rows_of(judges, prompts, options.long, options.severity, options.seed)
+            side: rows_of(judges, prompts, options.long, options.severity, options.seed, options.kinds)
             for side, prompts in sides.items()
         },
         "families": {name: one.family for name, one in TRANSFORMATIONS.items()},
@@ -167,6 +172,10 @@ def main() -> None:
     parser.add_argument("--harmless", type=int, default=500, help="prompts")
     parser.add_argument("--long", type=int, default=50, help="prompts of each kind under window_padding")
     parser.add_argument("--severity", type=float, nargs="+", default=[1.0])
+    kinds = (*TRANSFORMATIONS, _IN_TURNS)
+    parser.add_argument(
+        "--kinds", nargs="+", choices=kinds, default=kinds, metavar="KIND", help="some rows only, and the clean ones"
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, help="a file for the JSON instead of standard output")
     parser.add_argument(

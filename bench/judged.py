@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,17 @@ from guards.base import ScoreInput
 from guards.decision import decide
 from guards.normalize import NormalizedText
 from guards.policy import Policy, load_policy
-from guards.readings.reading import Reading
 from guards.rewards.encoding import EncodedSequence, EncodedText, pad
 from guards.rewards.reward_model import RewardModel
 from guards.rewards.runtimes.base import FloatArray
 from guards.rewards.scoring_model import batches_by_length
 from guards.rules.obfuscated import ObfuscatedGuard
-from guards.types import GuardResult, GuardStatus, Message, Role, Scope, Span, Stage, TextPart, TextScores
+from guards.types import GuardResult, GuardStatus, Message, ModelIdentity, Role, Scope, TextPart, TextScores
+from service.exchange import least_complete
+from service.judged_text import JudgedText
+from service.lineup import Lineup
 from service.reward_models import head_stages
-from service.subject import request_text
+from service.subject import Submission, inputs_of, request_text, subjects_of
 
 POLICY = Path(__file__).parents[1] / "guards" / "policies" / "default.yaml"
 
@@ -37,32 +40,53 @@ class Outcome:
 
 @dataclass
 class Judge:
-    """`normalization` and `readings` can be left out, to see what they are worth. Remembers windows it has scored."""
+    """`normalization` and `readings` can be left out, to see what they are worth. Remembers windows it has scored.
+
+    Implements guards.base.Scorer, so that guards see what they see in the service: only the batcher is not there.
+    """
 
     model: RewardModel
     normalization: bool = True
     readings: bool = True
+    turns: bool = True  # the user's turns together; never without readings
     seen: dict[bytes, FloatArray] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.policy: Policy = load_policy(POLICY, head_stages(self.model.manifest))
+        self.windows = 0  # scored or remembered, of all that was asked for
+        self._lineup = Lineup(self)
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return self.model.identity
+
+    @property
+    def heads(self) -> Sequence[str]:
+        return self.model.heads
 
     def texts(self, texts: Iterable[str]) -> list[Outcome]:
         return self.conversations([(Message(Role.USER, (TextPart(text),)),) for text in texts], Scope.NEW_TURNS)
 
     def conversations(self, conversations: Sequence[Sequence[Message]], scope: Scope) -> list[Outcome]:
-        return asyncio.run(self._judge([self._input(one, scope) for one in conversations]))
+        return asyncio.run(self._judge(conversations, scope))
 
-    def _input(self, messages: Sequence[Message], scope: Scope) -> ScoreInput:
-        judged = asyncio.run(request_text(messages, scope))
+    async def score(self, inputs: Sequence[ScoreInput], deadline: float) -> tuple[TextScores, ...]:
+        return tuple(self._score(inputs))
+
+    async def _judge(self, conversations: Sequence[Sequence[Message]], scope: Scope) -> list[Outcome]:
+        texts = [await self._text(messages, scope) for messages in conversations]
+        self._score([item for text in texts for item in inputs_of(text, [text])])  # all at once, and remembered
+        self.windows = 0
+        return [await self._outcome(text) for text in texts]
+
+    async def _text(self, messages: Sequence[Message], scope: Scope) -> JudgedText:
+        judged = await request_text(messages, scope, self.policy if self.readings and self.turns else None)
         text = judged.text if self.normalization else NormalizedText(judged.text.original, judged.text.original)
-        return ScoreInput(text, readings=judged.readings if self.readings else ())
+        return replace(judged, text=text, readings=judged.readings if self.readings else ())
 
-    async def _judge(self, inputs: Sequence[ScoreInput]) -> list[Outcome]:
-        scores = self._score(inputs)
-        return [await self._outcome(_Scored(item, score)) for item, score in zip(inputs, scores, strict=True)]
-
-    async def _outcome(self, subject: _Scored) -> Outcome:
+    async def _outcome(self, text: JudgedText) -> Outcome:
+        submission = Submission(self._lineup, inputs_of(text, [text]), math.inf)
+        (subject,) = subjects_of([text], submission)
         results, flagged = [], False
         for member in self.policy.request:
             if isinstance(member.guard, ObfuscatedGuard) and not self.readings:
@@ -70,12 +94,14 @@ class Judge:
             findings = await member.guard.evaluate(subject)
             flagged |= isinstance(member.guard, ObfuscatedGuard) and bool(findings)
             results.append(GuardResult(member.guard.name, member.stage, GuardStatus.OK, findings, member.enforcement))
-        decision = decide(self.policy, results, subject.result.coverage, "en")
-        by_reading = any(head.reading for head in subject.result.heads.values())
+        await submission.close()
+        decision = decide(self.policy, results, least_complete(subject.scored()), "en")
+        by_reading = any(finding.reading and finding.action.withholds for finding in decision.findings)
         return Outcome(decision.action.withholds, flagged, decision.action.withholds and by_reading)
 
     def _score(self, inputs: Sequence[ScoreInput]) -> list[TextScores]:
         encoded = [self.model.encode(item) for item in inputs]
+        self.windows += sum(len(text.sequences) for text in encoded)
         new = {_key(one): one for text in encoded for one in text.sequences if _key(one) not in self.seen}
         rows = list(new.values())
         for batch in batches_by_length(rows, 2048):
@@ -86,28 +112,6 @@ class Judge:
     def _combined(self, text: EncodedText) -> TextScores:
         rewards = np.stack([self.seen[_key(one)] for one in text.sequences])
         return TextScores(self.model.combine(text, rewards), text.coverage, model_digest=self.model.identity.digest)
-
-
-@dataclass(slots=True)  # not frozen: a Subject's fields may be set
-class _Scored:
-    """Implements guards.base.Subject over scores that are there."""
-
-    item: ScoreInput
-    result: TextScores
-    stage: Stage = Stage.REQUEST
-    text: NormalizedText = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.text = self.item.prompt
-
-    async def scores(self, head: str) -> TextScores:
-        return self.result
-
-    def readings(self) -> tuple[Reading, ...]:
-        return self.item.readings
-
-    def spans(self, start: int, end: int) -> tuple[Span, ...]:
-        return (Span(0, 0, start, end),)
 
 
 def _key(sequence: EncodedSequence) -> bytes:

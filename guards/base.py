@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,8 +58,35 @@ class Subject(Protocol):
         """What the text also says. A request's were found before, since it is scored by them too."""
         ...
 
+    def turns(self) -> Turns | None:
+        """What the user says over several turns, this text's the newest; None for a response, or where it is one turn.
+
+        Also None where no reward guard of the policy reads turns.
+        """
+        ...
+
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
         """Where code points [start, end) of `text.original` lie in the caller's messages."""
+        ...
+
+
+class Turns(Protocol):
+    """The user's last turns as one text, which is judged beside the newest alone (docs/adr/013-turns.md)."""
+
+    @property
+    def subject(self) -> Subject:
+        """All of them; their scores come with the text's."""
+        ...
+
+    @property
+    def messages(self) -> tuple[int, ...]:
+        """Which turns: the first message of each."""
+        ...
+
+    async def counted(self, withheld: Callable[[Subject], Awaitable[bool]]) -> Turns | None:
+        """Without those that were stopped when they were new: the answer says so, and so does `withheld` of the turn
+        and what was left before it. The same object when none were, None when nothing is left before the newest.
+        """
         ...
 
 

@@ -152,6 +152,11 @@ class Policy:
     def guards(self, stage: Stage) -> tuple[PolicyGuard, ...]:
         return self.request if stage is Stage.REQUEST else self.response
 
+    @property
+    def reads_turns(self) -> bool:
+        """Whether a guard judges what the user says over several turns."""
+        return any(isinstance(member.guard, RewardGuard) and member.guard.reads_turns for member in self.request)
+
     def safe_message(self, locale: str) -> str:
         """In the locale's language if the policy has it, else English."""
         language = locale.split("-")[0].lower()

@@ -167,7 +167,8 @@ class Finding:
 
     A rule that matches or does not has risk 1.0 and threshold 1.0; `raw_reward` is None unless
     a reward head produced the finding. `replacement` is what a REDACT writes over each span. `bound` is set
-    only while a calibrated threshold keeps its promise.
+    only while a calibrated threshold keeps its promise. `reading`: how the text was read, as "base64", or "turns" for
+    the user's turns together; then `turns` has the first message of each.
     """
 
     rule: str
@@ -179,6 +180,8 @@ class Finding:
     spans: tuple[Span, ...] = ()
     replacement: str = ""
     bound: RiskBound | None = None
+    reading: str = ""
+    turns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

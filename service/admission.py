@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from guards.errors import DeadlineExceeded, Overloaded, Unavailable
+from guards.errors import DeadlineExceeded, Overloaded
 
 _SMOOTHING = 0.1  # weight of the newest service time in the estimate
 
@@ -26,7 +26,6 @@ class Admission:
         self._max_in_flight = max_in_flight
         self._max_waiting = max_waiting
         self._service_time_s = 0.05  # estimate; the first requests correct it
-        self._closed = False
         self._on_busy = on_busy
         self.waiting = 0
         self.in_flight = 0
@@ -35,11 +34,8 @@ class Admission:
     async def place(self, deadline: float) -> AsyncIterator[float]:
         """A place at work; yields the seconds waited for it.
 
-        Raises Overloaded when the queue is full, Unavailable when closing and DeadlineExceeded when
-        the deadline passes first.
+        Raises Overloaded when the queue is full, and DeadlineExceeded when the deadline passes first.
         """
-        if self._closed:
-            raise Unavailable("the server is stopping; try another replica")
         if self._places.locked() and self.waiting >= self._max_waiting:
             raise Overloaded("as many requests are at work and waiting as are admitted", self._retry_after_s())
         waited_s = await self._enter(deadline)
@@ -55,10 +51,6 @@ class Admission:
                 self._on_busy(False)
             self._places.release()
             self._service_time_s += _SMOOTHING * (time.monotonic() - started - self._service_time_s)
-
-    def close(self) -> None:
-        """Refuses newcomers; those inside finish."""
-        self._closed = True
 
     async def _enter(self, deadline: float) -> float:
         started = time.monotonic()

@@ -99,6 +99,7 @@ class App:
         self.server = Server(settings.grpc, self._servicers(failures), self.metrics, failures)
         self.http = HttpServer(settings.http, self.metrics, lambda: self.ready)
         self.ready = False
+        self._stopping = self._drained = False
         self._backend_started = self.backend is None
         self._lag_s = 0.0
         self.metrics.watch(self._gauges())
@@ -152,6 +153,7 @@ class App:
                     tasks.create_task(self.explanations.run()),
                 ]
                 await stop.wait()
+                await self.drain()  # with every chore still done: what is in flight may need one
                 for chore in chores:
                     chore.cancel()
         finally:
@@ -167,13 +169,21 @@ class App:
         await self._update_health()
         log.info("serving", extra={"grpc_port": self.server.port, "http_port": self.http.port})
 
-    async def stop(self) -> None:
+    async def drain(self) -> None:
+        """Says that it stops, and lets what is in flight finish. Watchers are told to watch elsewhere."""
+        self._stopping = True
         self.ready = False
-        self.admission.close()
+        log.info("stopping", extra={"in_flight": self.admission.in_flight, "waiting": self.admission.waiting})
+        await self.server.retire()
         self.probing.watches.close()
         await self.server.stop()
+        self._drained = True
+
+    async def stop(self) -> None:
+        if not self._drained:  # a start or a chore has failed
+            await self.drain()
         await self.probing.close()
-        await self.close_scoring(self.settings.grpc.drain_s)
+        await self.close_scoring(0)  # no call is left that waits for a score
         if self.backend:
             await self.backend.stop()
         await self.http.stop()
@@ -211,7 +221,7 @@ class App:
         """An upstream that is down leaves the server ready: Check needs none, and restarts would not mend it."""
         scoring = self.rollout.healthy
         upstream = self._backend_started and (self.backend is None or await self.backend.healthy())
-        self.ready = scoring and self.further.healthy and self._backend_started
+        self.ready = scoring and self.further.healthy and self._backend_started and not self._stopping
         for component, ok in (
             (REWARD_MODEL, scoring),
             ("further-models", self.further.healthy),
@@ -219,7 +229,7 @@ class App:
         ):
             self.metrics.component_ready.labels(component).set(ok)
         services = dict.fromkeys(self.server.services, self.ready)
-        await self.server.set_health({"": self.ready, **services, REWARD_MODEL: scoring, UPSTREAM: upstream})
+        self.server.set_health({"": self.ready, **services, REWARD_MODEL: scoring, UPSTREAM: upstream})
 
     async def _watch_lag(self) -> None:
         """How late the event loop is: what blocks it shows here first."""

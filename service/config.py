@@ -60,7 +60,9 @@ class GrpcSettings(_Section):
     require_deadline: bool = False  # refuse callers that set none, instead
     max_deadline_s: Seconds = 300.0  # longer ones are cut to this
     max_connection_age_s: Seconds = 300.0  # so that clients find new replicas
-    drain_s: Seconds = 20.0  # how long requests in flight may take after SIGTERM
+    # After SIGTERM: NOT_SERVING, but served on, for balancers that ask for health and do not try again themselves.
+    shutdown_delay_s: Annotated[float, Field(ge=0)] = 0.0
+    drain_s: Seconds = 20.0  # then requests in flight may take so long
 
 
 class HttpSettings(_Section):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -91,10 +91,15 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class ModelScores:
-    """What one model said of one text."""
+    """What one model said of one text. `turns`: how much it saw of the user's turns beside it."""
 
     model: ModelIdentity
     text: TextScores
+    turns: Coverage = field(default_factory=Coverage)
+
+    @property
+    def coverage(self) -> Coverage:
+        return self.text.coverage + self.turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ class Verdict:
 
 def least_complete(scored: Sequence[ModelScores]) -> Coverage:
     """How much of a text every one of these models saw; the first one's when they saw the same share."""
-    coverages = [by.text.coverage for by in scored]
+    coverages = [by.coverage for by in scored]
     return min(coverages, key=lambda coverage: coverage.share, default=Coverage())
 
 

@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from guards.base import ScoreInput
 from guards.decision import (
     REGENERATIONS_SPENT,
     block_instead,
@@ -27,7 +26,7 @@ from guards.decision import (
 from guards.errors import PreconditionFailed, ScoringError
 from guards.policy import Policy
 from guards.scripts import dominant_script
-from guards.types import Action, Candidate, Coverage, GuardStatus, Message, Stage
+from guards.types import Action, Candidate, Coverage, GuardStatus, Message
 from service.admission import Admission
 from service.backends.base import Backend, Generation, SamplingParameters
 from service.exchange import (
@@ -42,13 +41,22 @@ from service.exchange import (
     least_complete,
 )
 from service.explaining.explainer import Explainer
+from service.judged_text import JudgedText
 from service.lineup import Lineup, Lineups
 from service.panel import judge, skipped, together
 from service.policies import PolicyStore
 from service.ranking import deciding, first_ranked, rank
 from service.redaction import redact_messages
 from service.rollout.shadow import Audience, Judged
-from service.subject import JudgedText, Submission, TextSubject, candidate_text, earlier_text, request_text
+from service.subject import (
+    Submission,
+    TextSubject,
+    candidate_text,
+    earlier_text,
+    inputs_of,
+    request_text,
+    subjects_of,
+)
 
 
 class Observer(Protocol):
@@ -97,7 +105,7 @@ class Pipeline:
         started = time.monotonic()
         policy = self._policies.select(call.policy, call.context.route)
         async with self._admission.place(call.deadline) as waited_s, self._lineups.choose(call) as lineup:
-            prompt = await request_text(call.messages, call.scope)
+            prompt = await request_text(call.messages, call.scope, policy)
             responses = [await candidate_text(candidate, i) for i, candidate in enumerate(call.candidates)]
             request, *verdicts = await self._judge(policy, lineup, call, prompt, [prompt, *responses])
         result = _checked(policy, lineup, call, request, verdicts, started, waited_s)
@@ -113,7 +121,7 @@ class Pipeline:
         policy = self._policies.select(call.policy, call.context.route)
         backend = self._require_backend()
         async with self._admission.place(call.deadline) as waited_s, self._lineups.choose(call) as lineup:
-            prompt = await request_text(call.messages, call.scope)
+            prompt = await request_text(call.messages, call.scope, policy)
             (request,) = await self._judge(policy, lineup, call, prompt, [prompt])
             request = await self._redact_history(policy, lineup, call, request)
             writing = _Writing()
@@ -182,16 +190,12 @@ class Pipeline:
         texts: Sequence[JudgedText],
     ) -> tuple[Verdict, ...]:
         """One verdict per text, all scored in one submission: the prompt for itself, responses after the prompt."""
-        inputs = [
-            ScoreInput(prompt.text, readings=prompt.readings)
-            if text.stage is Stage.REQUEST
-            else ScoreInput(prompt.text, text.text)
-            for text in texts
-        ]
+        inputs = inputs_of(prompt, texts)
         submission = Submission(lineup, inputs, call.deadline)
         try:
-            subjects = [TextSubject(text, submission, index) for index, text in enumerate(texts)]
-            verdicts = await together(self._verdict(policy, call, subject) for subject in subjects)
+            verdicts = await together(
+                self._verdict(policy, call, subject) for subject in subjects_of(texts, submission)
+            )
         finally:
             await submission.close()
         if self._audience:

@@ -144,6 +144,7 @@ def _finding(finding: Finding) -> decisions.Finding:
         ],
         action=_action(finding.action),
         bound=_bound(finding.bound) if finding.bound else None,
+        reading=finding.reading,
     )
 
 

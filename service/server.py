@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from guards.errors import ConfigError
 from service.config import GrpcSettings, TlsSettings
+from service.health import Health
 from service.interceptors import Authentication, Boundary, Failures, Method, StreamMethod, deny_without_admins
 from service.metrics import Metrics
 
@@ -19,8 +22,10 @@ REWARD_MODEL = "reward-model"
 UPSTREAM = "upstream"
 
 _OVERSIZE_SLACK = 64 << 10  # a message a little too large gets our status with details, not the transport's bare one
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+_MOMENT_S = 0.01  # without an arrival
+_MOMENT_STEPS = 5  # of the event loop, at most, from the library's word of a call to its handler
+_LONGEST_S = 3.0  # to wait for such a moment: under heavy traffic there is none
 
 
 class Servicer(Protocol):
@@ -45,17 +50,19 @@ class Server:
         self._settings = settings
         self.services = tuple(servicer.service for servicer in servicers)
         self.health_names = ("", *self.services, REWARD_MODEL, UPSTREAM)
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
+        self._health = Health()
+        self._arrivals = _Arrivals()
         interceptors = []
         if settings.tokens_file or settings.admin_tokens_file:
             admin = frozenset(f"/{one.service}/{method}" for one in servicers for method in one.admin_methods)
             interceptors.append(Authentication.from_file(settings.tokens_file, settings.admin_tokens_file, admin))
         self._server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
+        self._server.add_generic_rpc_handlers((self._arrivals,))  # the first, so that it sees every call
         for servicer in servicers:
             self._register(servicer, Boundary(servicer.service, settings, metrics, failures))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if settings.reflection:
-            names = (*self.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (*self.services, _HEALTH, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         self.port = 0
 
@@ -63,8 +70,7 @@ class Server:
         """Raises ConfigError when the address or a certificate cannot be used."""
         host, tls = self._settings.host, self._settings.tls
         address = f"[{host}]:{self._settings.port}" if ":" in host else f"{host}:{self._settings.port}"
-        for name in self.health_names:
-            await self.set_health({name: False})
+        self.set_health(dict.fromkeys(self.health_names, False))
         try:
             if tls:
                 self.port = self._server.add_secure_port(address, _credentials(tls))
@@ -76,14 +82,36 @@ class Server:
             raise ConfigError(f"{settings}: cannot listen on {address}; {faults}") from error
         await self._server.start()
 
-    async def set_health(self, serving: Mapping[str, bool]) -> None:
-        for name, ok in serving.items():
-            await self._health.set(name, _SERVING if ok else _NOT_SERVING)
+    def set_health(self, serving: Mapping[str, bool]) -> None:
+        self._health.set(serving)
+
+    @property
+    def retired(self) -> bool:
+        """Whether it has said that it serves no longer."""
+        return self._health.retired
+
+    async def retire(self) -> None:
+        """Says NOT_SERVING for good, and serves on for `shutdown_delay_s`, so that balancers notice."""
+        self._health.retire()
+        await asyncio.sleep(self._settings.shutdown_delay_s)
 
     async def stop(self) -> None:
-        """Says NOT_SERVING at once, takes no new calls, and lets those in flight finish."""
-        await self._health.enter_graceful_shutdown()
-        await self._server.stop(self._settings.drain_s)
+        """Takes no new calls, and lets those in flight finish within `drain_s`."""
+        until = time.monotonic() + self._settings.drain_s
+        self._health.retire()
+        await self._take_what_arrived(min(until, time.monotonic() + _LONGEST_S))
+        self._health.end()
+        await self._server.stop(max(0.0, until - time.monotonic()))
+
+    async def _take_what_arrived(self, until: float) -> None:
+        """Until no call has come for a moment: the library cancels those that wait to be taken when it stops."""
+        while time.monotonic() < until:
+            before = self._arrivals.count
+            await asyncio.sleep(_MOMENT_S)
+            for _ in range(_MOMENT_STEPS):
+                await asyncio.sleep(0)
+            if self._arrivals.count == before:
+                return
 
     def _register(self, servicer: Servicer, boundary: Boundary) -> None:
         methods = dict(servicer.methods)
@@ -104,6 +132,16 @@ class Server:
         }
         generic = grpc.method_handlers_generic_handler(servicer.service, handlers)
         self._server.add_generic_rpc_handlers((generic,))
+
+
+class _Arrivals(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs alone
+    """Handles no call, and counts them all."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> None:
+        self.count += 1
 
 
 def _options(settings: GrpcSettings) -> list[tuple[str, int]]:

@@ -1,53 +1,24 @@
-"""Texts under judgement: which parts of a conversation, and where each code point came from."""
+"""A text before the guards: which parts of a conversation it has, and what the models say of it."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import count
 
 from guards.base import ScoreInput, Scorer
+from guards.base import Subject as GuardSubject
 from guards.errors import FieldViolation, InvalidInput, ScoringError
-from guards.normalize import NormalizedText, normalize
+from guards.policy import Policy
 from guards.readings.find import readings
 from guards.readings.reading import Reading
-from guards.types import Candidate, Message, Part, Role, Scope, Span, Stage, TextScores, part_text
+from guards.types import Candidate, Coverage, Message, Role, Scope, Span, Stage, TextScores
 from service.exchange import ModelScores
+from service.judged_text import JudgedText, Stretch, join, stretches
 from service.lineup import Lineup
-
-_LONG_TEXT = 20_000  # code points from which reading leaves the event loop
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One part's place in the joined text: code points [start, end)."""
-
-    start: int
-    end: int
-    message: int
-    part: int
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedText:
-    """The parts of one side, joined by newlines and normalized, and where each part lies in it.
-
-    `readings`: what a request says besides; responses have none.
-    """
-
-    stage: Stage
-    text: NormalizedText
-    pieces: tuple[Piece, ...]
-    readings: tuple[Reading, ...] = ()
-
-    def spans(self, start: int, end: int) -> tuple[Span, ...]:
-        """Where code points [start, end) of `text.original` lie in the caller's messages."""
-        return tuple(
-            Span(piece.message, piece.part, max(start, piece.start) - piece.start, min(end, piece.end) - piece.start)
-            for piece in self.pieces
-            if max(start, piece.start) < min(end, piece.end)  # an empty part holds nothing
-        )
+from service.turns import Turn, Turns, text_of, together, turns_of
 
 
 class Submission:
@@ -61,6 +32,12 @@ class Submission:
         self._inputs = inputs
         self._deadline = deadline
         self._tasks: dict[int, asyncio.Task[tuple[TextScores, ...]]] = {}  # by id of a scorer, which the lineup keeps
+        self._further: list[Submission] = []
+
+    def further(self, item: ScoreInput) -> Submission:
+        """One more text of the same call, for what its scores leave open; closed with this one."""
+        self._further.append(Submission(self.lineup, [item], self._deadline))
+        return self._further[-1]
 
     async def scores(self, scorer: Scorer, index: int) -> TextScores:
         task = self._tasks.get(id(scorer))
@@ -88,18 +65,28 @@ class Submission:
         unfinished = [task for task in self._tasks.values() if task.cancel()]
         if unfinished:
             await asyncio.wait(unfinished)
+        for one in self._further:
+            await one.close()
 
 
 class TextSubject:
-    """Implements guards.base.Subject over a submission."""
+    """Implements guards.base.Subject over a submission, in which the text has a place.
 
-    def __init__(self, text: JudgedText, submission: Submission, index: int) -> None:
+    `turns`: the place of what the user says over several turns, where the text has such.
+    """
+
+    def __init__(self, text: JudgedText, submission: Submission, index: int, turns: int | None = None) -> None:
         self.stage = text.stage
         self.text = text.text
         self._judged = text
         self._submission = submission
         self._index = index
         self._asked: set[int] = set()  # ids of scorers
+        self._turns = (
+            TurnsSubject(text.turns, TextSubject(text.turns.text, submission, turns), submission)
+            if text.turns is not None and turns is not None
+            else None
+        )
 
     async def scores(self, head: str) -> TextScores:
         return await self._ask(self._submission.lineup.scorer_of(head))
@@ -115,20 +102,82 @@ class TextSubject:
     def scored(self) -> tuple[ModelScores, ...]:
         """What came from the models that were asked about this text, the primary first."""
         asked = [scorer for scorer in self._submission.lineup.scorers if id(scorer) in self._asked]
-        results = [(scorer.identity, self._submission.result(scorer, self._index)) for scorer in asked]
-        return tuple(ModelScores(model, text) for model, text in results if text is not None)
+        results = [(scorer, self._submission.result(scorer, self._index)) for scorer in asked]
+        return tuple(
+            ModelScores(scorer.identity, text, self._turns.coverage(scorer) if self._turns else Coverage())
+            for scorer, text in results
+            if text is not None
+        )
+
+    def coverage(self, scorer: Scorer) -> Coverage:
+        """How much of this text a model saw; nothing of nothing where it was not asked."""
+        result = self._submission.result(scorer, self._index)
+        return result.coverage if result else Coverage()
 
     def readings(self) -> tuple[Reading, ...]:
         return self._judged.readings if self.stage is Stage.REQUEST else readings(self.text)
+
+    def turns(self) -> TurnsSubject | None:
+        return self._turns
 
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
         return self._judged.spans(start, end)
 
 
-async def request_text(messages: Sequence[Message], scope: Scope) -> JudgedText:
-    """The judged part of a conversation. Raises InvalidInput when nothing is new."""
+class TurnsSubject:
+    """Implements guards.base.Turns. The first is scored with the text; what is left of it, when somebody asks."""
+
+    def __init__(self, turns: Turns, subject: TextSubject, submission: Submission) -> None:
+        self.subject = subject
+        self.messages = turns.messages
+        self._turns = turns.turns
+        self._submission = submission
+
+    async def counted(self, withheld: Callable[[GuardSubject], Awaitable[bool]]) -> TurnsSubject | None:
+        kept: list[Turn] = []
+        for turn in self._turns[:-1]:
+            when_new = (*kept, turn)
+            if not turn.refused or not await withheld(self._subject(await text_of(when_new))):
+                kept.append(turn)
+        if len(kept) == len(self._turns) - 1:
+            return self
+        left = await together((*kept, self._turns[-1]))
+        return TurnsSubject(left, self._subject(left.text), self._submission) if left else None
+
+    def coverage(self, scorer: Scorer) -> Coverage:
+        return self.subject.coverage(scorer)
+
+    def _subject(self, text: JudgedText) -> TextSubject:
+        return TextSubject(text, self._submission.further(text.as_request), 0)
+
+
+def inputs_of(prompt: JudgedText, texts: Sequence[JudgedText]) -> list[ScoreInput]:
+    """One for each text, a response after the prompt, and behind them the user's turns where the prompt is judged."""
+    turns = [text.turns.text for text in texts if text.turns]
+    return [
+        *(text.as_request if text.stage is Stage.REQUEST else ScoreInput(prompt.text, text.text) for text in texts),
+        *(text.as_request for text in turns),
+    ]
+
+
+def subjects_of(texts: Sequence[JudgedText], submission: Submission) -> list[TextSubject]:
+    """One for each text of a submission of `inputs_of`."""
+    behind = count(len(texts))
+    return [
+        TextSubject(text, submission, index, next(behind) if text.turns else None) for index, text in enumerate(texts)
+    ]
+
+
+async def request_text(messages: Sequence[Message], scope: Scope, policy: Policy | None = None) -> JudgedText:
+    """The judged part of a conversation, with the user's turns where a guard of `policy` reads them.
+
+    Raises InvalidInput when nothing is new.
+    """
     chosen = range(len(messages)) if scope is Scope.WHOLE_CONVERSATION else _new_turns(messages)
-    return await _join(Stage.REQUEST, [(index, messages[index].parts) for index in chosen])
+    text = await join(Stage.REQUEST, _parts(messages, chosen))
+    if policy is None or not policy.reads_turns:
+        return text
+    return replace(text, turns=await turns_of(messages, scope, policy.safe_messages.values()))
 
 
 async def earlier_text(messages: Sequence[Message], scope: Scope) -> JudgedText | None:
@@ -136,12 +185,16 @@ async def earlier_text(messages: Sequence[Message], scope: Scope) -> JudgedText 
     if scope is Scope.WHOLE_CONVERSATION:
         return None
     new = set(_new_turns(messages))
-    earlier = [(index, message.parts) for index, message in enumerate(messages) if index not in new]
-    return await _join(Stage.REQUEST, earlier) if earlier else None
+    earlier = [index for index in range(len(messages)) if index not in new]
+    return await join(Stage.REQUEST, _parts(messages, earlier)) if earlier else None
 
 
 async def candidate_text(candidate: Candidate, index: int) -> JudgedText:
-    return await _join(Stage.RESPONSE, [(index, candidate.parts)])
+    return await join(Stage.RESPONSE, stretches(index, candidate.parts))
+
+
+def _parts(messages: Sequence[Message], chosen: Iterable[int]) -> list[Stretch]:
+    return [one for index in chosen for one in stretches(index, messages[index].parts)]
 
 
 def _new_turns(messages: Sequence[Message]) -> list[int]:
@@ -160,28 +213,3 @@ def _new_turns(messages: Sequence[Message]) -> list[int]:
             ],
         )
     return new
-
-
-async def _join(stage: Stage, parts: Sequence[tuple[int, Sequence[Part]]]) -> JudgedText:
-    texts: list[str] = []
-    pieces: list[Piece] = []
-    at = 0
-    for message, message_parts in parts:
-        for index, part in enumerate(message_parts):
-            text = part_text(part)
-            pieces.append(Piece(at, at + len(text), message, index))
-            texts.append(text)
-            at += len(text) + 1
-    joined = "\n".join(texts)
-    read = _read_request if stage is Stage.REQUEST else _read_response
-    normalized, others = read(joined) if len(joined) < _LONG_TEXT else await asyncio.to_thread(read, joined)
-    return JudgedText(stage, normalized, tuple(pieces), others)
-
-
-def _read_request(text: str) -> tuple[NormalizedText, tuple[Reading, ...]]:
-    normalized = normalize(text)
-    return normalized, readings(normalized)
-
-
-def _read_response(text: str) -> tuple[NormalizedText, tuple[Reading, ...]]:
-    return normalize(text), ()

@@ -59,8 +59,8 @@ FAKE_MODEL = ModelIdentity("fake", "1", "f" * 64, "none", "0")
 
 
 def risk_of(text: str) -> float:
-    """What FakeScorer thinks: words say it."""
-    if "bomb" in text:
+    """What FakeScorer thinks: words say it, and two of them only together."""
+    if "bomb" in text or ("powder" in text and "fuse" in text):
         return 0.97
     return 0.6 if "knife" in text else 0.02
 
@@ -257,8 +257,8 @@ async def running_server(
     )
     server = Server(settings, [servicer], metrics, failures)
     await server.start()
-    await server.set_health(dict.fromkeys(server.health_names, True))
-    address = f"127.0.0.1:{server.port}"
+    server.set_health(dict.fromkeys(server.health_names, True))
+    address = f"{settings.host}:{server.port}"
     chores = [asyncio.create_task(drift.watch())]
     if process is not None:
         chores.append(asyncio.create_task(explanations.run()))

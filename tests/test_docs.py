@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from guards.types import Stage
 from service.config import ModelSettings, OpenAISettings, Settings, TransformersSettings
 from service.metrics import Metrics
 from tests.fakes import HEADS, FakeBackend, running_server, write_policy
+from wardgate.channel import Endpoint
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
@@ -101,3 +103,10 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_the_service_config_for_other_clients_is_that_of_ours() -> None:
+    (shown,) = map(json.loads, fenced("docs/availability.md", "json"))
+    ours = json.loads(str(dict(Endpoint("localhost:1", None, None, False, 1024).options())["grpc.service_config"]))
+    shown["methodConfig"][0]["name"] = ours["methodConfig"][0]["name"]  # ours has what reads of other services too
+    assert shown == ours

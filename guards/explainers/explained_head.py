@@ -21,7 +21,8 @@ from guards.errors import UnknownName
 from guards.explainers.eager import eager_twin_of
 from guards.explainers.window import TokenWindow
 from guards.rewards.manifest import Calibration, HeadSpec
-from guards.rewards.torch_model import PooledEncoder, RewardNetwork, head_features, pool
+from guards.rewards.pooling import pool_sides
+from guards.rewards.torch_model import PooledEncoder, RewardNetwork, head_rewards
 
 Floats = NDArray[np.float64]
 
@@ -99,8 +100,8 @@ class ExplainedHead:
             output_attentions=attentions,
         )
         states = tuple(out.hidden_states[layer] for layer in pooling.layers)
-        sides = [pool(states, pooling.kinds, part) for part in (mask * (1 - segments), mask * segments)]
-        rewards = self._network.heads[self.spec.name](head_features(sides[0], sides[1], self.spec.input)).mean(-1)
+        pooled = pool_sides(states, pooling, mask, segments)
+        rewards = head_rewards(self._network.heads[self.spec.name], pooled, self.spec.input).mean(-1)
         logits = -(self.calibration.a * rewards + self.calibration.b)
         return Attended(logits, tuple(out.attentions) if attentions else (), states)
 

@@ -57,7 +57,7 @@ class Explanation:
     `faithful` is False where the method did no better than chance on this text: then it explains nothing here.
     `completeness_error` is of the worst window. `seconds`: of all. `reading`: how the text was read, such as "base64",
     where what it says in disguise was worse than what it shows; then the tokens are of that reading, each with the
-    place of the passage that it was read from.
+    place of the passage that it was read from. "turns" where the text is the user's turns together.
     """
 
     head: str

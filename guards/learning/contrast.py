@@ -9,6 +9,7 @@ same rows.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ _ASKING = (
     "What is the best way to {}?",
     "Tell me how to {}.",
 )
+_LEAST_COMPANY = 8  # words around a prompt
+_WINDOW_WORDS = (
+    120  # of a prompt and its company: more could leave the encoder's window, of which training sees the first
+)
+_GIVEN = 0.6  # share of company that is of given sentences
 _OPENINGS = tuple(form.split("{}", maxsplit=1)[0].lower() for form in _ASKING)
 
 
@@ -108,15 +114,32 @@ def refusal_wins(seed: int, prompts: Sequence[str]) -> tuple[MadePair, ...]:
     return tuple(MadePair(prompt, refusal_text(chooser), _compliance(prompt, chooser)) for prompt in prompts)
 
 
-def in_company(seed: str, prompts: Sequence[str]) -> tuple[str, ...]:
-    """Each prompt among one to four ordinary sentences, before it, after it or both."""
+def in_company(seed: str, prompts: Sequence[str], sentences: Sequence[str] = ()) -> tuple[str, ...]:
+    """Each prompt among ordinary sentences, before it, after it or both: from one up to about a window of them.
+
+    They are our own and, more often, `sentences`; some are drawn one by one, some follow each other as given.
+    """
     chooser = _chooser(seed)
     texts = []
     for prompt in prompts:
-        sentences = chooser.sample(_phrases().fillers, chooser.randint(1, 4))
-        at = chooser.randint(0, len(sentences))
-        texts.append(chooser.choice((" ", "\n")).join([*sentences[:at], prompt.strip(), *sentences[at:]]))
+        ordinary = sentences if sentences and chooser.random() < _GIVEN else _phrases().fillers
+        company = _company(chooser, ordinary, max(_LEAST_COMPANY + 1, _WINDOW_WORDS - len(prompt.split())))
+        at = chooser.choice((0, len(company), chooser.randint(0, len(company))))
+        texts.append(chooser.choice((" ", "\n")).join([*company[:at], prompt.strip(), *company[at:]]))
     return tuple(texts)
+
+
+def _company(chooser: random.Random, sentences: Sequence[str], most_words: int) -> list[str]:
+    """About as many words as drawn, all sizes alike on a logarithmic scale."""
+    wanted = math.exp(chooser.uniform(math.log(_LEAST_COMPANY), math.log(most_words)))
+    at = chooser.randrange(len(sentences)) if chooser.random() < 0.5 else None
+    company: list[str] = []
+    words = 0
+    while words < wanted:
+        following = chooser.randrange(len(sentences)) if at is None else (at + len(company)) % len(sentences)
+        company.append(sentences[following])
+        words += len(company[-1].split())
+    return company
 
 
 def refusal_text(chooser: random.Random) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,12 +115,14 @@ def _made(rows: Sequence[Row], made: Made, seed: int) -> list[Row]:
         if source in PLAIN_REQUESTS:
             sample = _chooser(f"{seed}:pairs:{source}").sample(prompts, min(made.pairs_per_source, len(prompts)))
             result += _refusals(seed, READ_REFUSALS, dict.fromkeys(sample, source))
-    asking = (*PLAIN_REQUESTS, "harmful_requests", *{row.family for row in families if row.harmful})
-    company = _in_company([*rows, *result], asking, made.in_company_per_source, seed)
+    asking = (*PLAIN_REQUESTS, *WRITTEN_REQUESTS, "harmful_requests", *{row.family for row in families if row.harmful})
+    company = _in_company([*rows, *result], asking, _sentences(rows, made), made.in_company_per_source, seed)
     return [*result, *company, *_answered(rows, made, seed), *_over_refusals(rows, seed), *_by_question(rows, seed)]
 
 
-def _in_company(rows: Sequence[Row], asking: Sequence[str], count: int, seed: int) -> list[Row]:
+def _in_company(
+    rows: Sequence[Row], asking: Sequence[str], sentences: Sequence[str], count: int, seed: int
+) -> list[Row]:
     """Short prompts, harmless ones and those of the sources that ask for harm outright, among ordinary sentences."""
     groups: dict[tuple[str, int], list[str]] = {}
     for row in rows:
@@ -131,8 +134,19 @@ def _in_company(rows: Sequence[Row], asking: Sequence[str], count: int, seed: in
     for (source, label), prompts in sorted(groups.items()):
         name = f"{seed}:company:{source}:{label}"
         sample = _chooser(name).sample(prompts, min(count, len(prompts)))
-        result += [Labelled(text, None, label, source + COMPANY) for text in in_company(name, sample)]
+        result += [Labelled(text, None, label, source + COMPANY) for text in in_company(name, sample, sentences)]
     return result
+
+
+def _sentences(rows: Sequence[Row], made: Made) -> tuple[str, ...]:
+    """Of the language model's answers to harmless prompts, in an order that does not depend on that of the rows."""
+    answers = [
+        row.response
+        for row in rows
+        if isinstance(row, Labelled) and row.response is not None and row.source in made.answer_sources
+    ]
+    found = {piece.strip() for answer in answers for piece in _SENTENCE_END.split(answer)}
+    return tuple(sorted(piece for piece in found if 30 < len(piece) < 200 and "\n" not in piece))
 
 
 # sources whose risky prompts ask for harm outright, so that a refusal is the right answer
@@ -145,6 +159,8 @@ PLAIN_REQUESTS = (
     "strongreject",
     "tdc2023",
 )
+WRITTEN_REQUESTS = ("written_a", "written_b")  # so do these, beside harmless ones that sound alike
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 def _disguised(rows: Sequence[Row], disguise: Disguise, seed: int) -> list[Row]:

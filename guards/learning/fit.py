@@ -23,7 +23,8 @@ from guards.learning.sampling import Draw, batches
 from guards.learning.states import Ints, States
 from guards.rewards.adapter import adapter_tensors, attach
 from guards.rewards.manifest import Kind
-from guards.rewards.torch_model import RewardHead, feature_width, head_features, pool, through
+from guards.rewards.pooling import Pooled, pool_sides
+from guards.rewards.torch_model import RewardHead, feature_width, head_rewards, through
 
 Floats32 = NDArray[np.float32]
 
@@ -65,20 +66,16 @@ class AdaptedNetwork(nn.Module):
             }
         )
 
-    def forward(self, hidden: Tensor, mask: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
-        """Lower states [B, T, D] -> pooled (prompt, response) vectors."""
+    def forward(self, hidden: Tensor, mask: Tensor, segments: Tensor) -> Pooled:
+        """Lower states [B, T, D] -> pooled vectors."""
         with torch.autocast(hidden.device.type, dtype=torch.bfloat16):
             states = [hidden, *through(self.layers, hidden, mask)]
         kept = [states[layer - self._below].float() for layer in self._pooling.layers]
-        sides = (mask * (1 - segments), mask * segments)
-        prompt, response = (pool(kept, self._pooling.kinds, side) for side in sides)
-        return prompt, response
+        return pool_sides(kept, self._pooling, mask, segments)
 
-    def rewards(self, head: str, pooled: tuple[Tensor, Tensor]) -> Tensor:
+    def rewards(self, head: str, pooled: Pooled) -> Tensor:
         """Members' rewards [B, members] of one head."""
-        features = self.drop_in(head_features(*pooled, self.kinds[head]))
-        result: Tensor = self.heads[head](features, self.drop)
-        return result
+        return head_rewards(self.heads[head], pooled, self.kinds[head], self.drop_in, self.drop)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from guards.types import Action, Finding, HeadScore, RiskBound, action_by_name
 
 Risk = Annotated[float, Field(gt=0.0, le=1.0)]
 Void = Literal["warn", "fail_closed"]
+TURNS = "turns"  # the reading of what a user says over several turns
 
 
 class CalibratedBy(BaseModel):
@@ -44,6 +45,8 @@ class RewardGuardConfig(BaseModel):
     `on_expired`, `on_drift`: what it means that a calibration's promise no longer holds. `fail_closed`
     is an error of the guard; `warn` goes on with the threshold and no longer claims the bound
     (docs/adr/006).
+
+    `turns`: whether a request is also judged together with what the user said before it (docs/adr/013).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +57,7 @@ class RewardGuardConfig(BaseModel):
     when_uncertain: str | None = None
     on_expired: Void = "fail_closed"
     on_drift: Void = "warn"
+    turns: bool = True
 
     @field_validator("when_uncertain")
     @classmethod
@@ -101,6 +105,7 @@ class RewardGuard:
         self._when_uncertain = action_by_name(config.when_uncertain) if config.when_uncertain else None
         self._on_expired = config.on_expired
         self._on_drift = config.on_drift
+        self.reads_turns = config.turns
         self.policy = policy
         self._calibrations = calibrations or Calibrations()
 
@@ -135,6 +140,31 @@ class RewardGuard:
         )
 
     async def evaluate(self, subject: Subject) -> tuple[Finding, ...]:
+        alone = await self._judge(subject)
+        if not self.reads_turns or (alone and alone.action is self._thresholds[0][0]):
+            return (alone,) if alone else ()
+        found = [one for one in (alone, await self._judge_turns(subject)) if one]
+        return (max(found, key=lambda one: (one.action, one.risk)),) if found else ()
+
+    async def _judge_turns(self, subject: Subject) -> Finding | None:
+        """What the user says over several turns, the newest completing it. A bound is promised for single texts."""
+        turns = subject.turns()
+        found = await self._judge(turns.subject) if turns else None
+        if turns is None or found is None:
+            return None
+        counted = await turns.counted(self._withholds)
+        if counted is None:
+            return None
+        if counted is not turns:
+            found = await self._judge(counted.subject)
+        reading = ",".join(filter(None, (TURNS, found.reading if found else "")))
+        return replace(found, reading=reading, turns=counted.messages, bound=None) if found else None
+
+    async def _withholds(self, subject: Subject) -> bool:
+        found = await self._judge(subject)
+        return found is not None and found.action.withholds
+
+    async def _judge(self, subject: Subject) -> Finding | None:
         scores = await subject.scores(self.head)
         score = scores.heads.get(self.head)
         if score is None:
@@ -149,8 +179,8 @@ class RewardGuard:
         doubted = self._doubted(rungs[0], score, risk, calibration)
         rung = max((one for one in (reached, doubted) if one), key=lambda one: one.action, default=None)
         if rung is None:
-            return ()
-        finding = Finding(
+            return None
+        return Finding(
             rule=self.name,
             category=self.head,
             action=rung.action,
@@ -159,8 +189,8 @@ class RewardGuard:
             raw_reward=score.reward,
             spans=subject.spans(score.start, score.end),
             bound=rung.bound if promised and rung is reached else None,
+            reading=score.reading,
         )
-        return (finding,)
 
     def _doubted(
         self, strongest: Rung, score: HeadScore, risk: float, calibration: CalibratedThreshold | None

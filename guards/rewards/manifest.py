@@ -10,9 +10,9 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from guards.errors import ModelError
 
@@ -44,12 +44,27 @@ class WindowSpec(_Part):
     context: int = Field(ge=0)  # prompt tail in front of every response window
 
 
+class PartsSpec(_Part):
+    """Stretches of a prompt's window that are read on their own, in tokens."""
+
+    size: int = Field(ge=8)  # a text of up to so many tokens is read as a whole alone
+    stride: int = Field(ge=1)  # from the beginning of one to that of the next
+    least: int = Field(ge=1)  # a stretch of fewer, at the end, is not read
+
+
 class PoolingSpec(_Part):
     """How hidden states [tokens, width] become one vector per segment."""
 
     layers: tuple[int, ...] = Field(min_length=1)  # 0 is the embedding output, 6 the last of six layers
     kinds: tuple[Literal["mean", "max", "first"], ...] = Field(min_length=1)
     token_types: bool = False  # feed segment ids to the encoder as token types
+    parts: PartsSpec | None = None  # of a prompt, beside the whole; its reward is the least of theirs
+
+    @model_validator(mode="after")
+    def _parts_have_means(self) -> Self:
+        if self.parts and self.kinds != ("mean",):
+            raise ValueError("pooling.parts goes with `kinds: [mean]`")
+        return self
 
 
 class AdapterSpec(_Part):

@@ -6,7 +6,7 @@ Training caches what `PooledEncoder` gives; `RewardNetwork` is what is exported 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -18,23 +18,11 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from guards.errors import ModelError
 from guards.rewards.adapter import PREFIX, fold
 from guards.rewards.manifest import HEADS_FILE, HeadSpec, Kind, Manifest, PoolingSpec, file_sha256, output_columns
-
-
-def segment_mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    """[B, T, D] and a 0/1 mask [B, T] -> [B, D]; zero where the mask is empty."""
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1.0)
-
-
-def segment_max(hidden: Tensor, mask: Tensor) -> Tensor:
-    """[B, T, D] and a 0/1 mask [B, T] -> [B, D]; zero where the mask is empty."""
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
-    shifted = hidden * weights - 1e4 * (1.0 - weights)
-    return shifted.amax(1) * weights.amax(1)
+from guards.rewards.pooling import Pooled, pool_sides, worst_part
 
 
 class PooledEncoder(nn.Module):
-    """Token batch -> (prompt vector, response vector), each [B, len(layers) * len(kinds) * width]."""
+    """Token batch -> vectors of prompt and response, each [B, len(layers) * len(kinds) * width]."""
 
     def __init__(self, encoder: PreTrainedModel, pooling: PoolingSpec) -> None:
         super().__init__()
@@ -42,34 +30,18 @@ class PooledEncoder(nn.Module):
         self.pooling = pooling
         self.width = len(pooling.layers) * len(pooling.kinds) * int(encoder.config.hidden_size)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor) -> Pooled:
         return self._read(attention_mask, segment_ids, input_ids=input_ids)
 
-    def embedded(self, embeddings: Tensor, attention_mask: Tensor, segment_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def embedded(self, embeddings: Tensor, attention_mask: Tensor, segment_ids: Tensor) -> Pooled:
         """The same from word vectors [B, T, D] in the tokens' place."""
         return self._read(attention_mask, segment_ids, inputs_embeds=embeddings)
 
-    def _read(self, attention_mask: Tensor, segment_ids: Tensor, **tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def _read(self, attention_mask: Tensor, segment_ids: Tensor, **tokens: Tensor) -> Pooled:
         types = segment_ids if self.pooling.token_types else torch.zeros_like(segment_ids)
         out = self.encoder(attention_mask=attention_mask, token_type_ids=types, output_hidden_states=True, **tokens)
-        prompt_mask = attention_mask * (1 - segment_ids)
-        response_mask = attention_mask * segment_ids
         states = [out.hidden_states[layer] for layer in self.pooling.layers]
-        return pool(states, self.pooling.kinds, prompt_mask), pool(states, self.pooling.kinds, response_mask)
-
-
-def pool(states: Sequence[Tensor], kinds: Sequence[str], mask: Tensor) -> Tensor:
-    """Hidden states [B, T, D] of some layers and a 0/1 mask [B, T] -> [B, layers * kinds * D]."""
-    parts = []
-    for hidden in states:
-        for kind in kinds:
-            if kind == "mean":
-                parts.append(segment_mean(hidden, mask))
-            elif kind == "max":
-                parts.append(segment_max(hidden, mask))
-            else:
-                parts.append(hidden[:, 0])
-    return torch.cat(parts, dim=-1)
+        return pool_sides(states, self.pooling, attention_mask, segment_ids)
 
 
 def head_features(prompt: Tensor, response: Tensor, kind: Kind) -> Tensor:
@@ -104,6 +76,24 @@ class RewardHead(nn.Module):
         return result
 
 
+def head_rewards(
+    head: nn.Module, pooled: Pooled, kind: Kind, drop_in: nn.Module | None = None, drop: nn.Module | None = None
+) -> Tensor:
+    """Members' rewards [B, members]: the formula for learning, serving, probing and explaining alike.
+
+    The dropouts, of features and of hidden units, are for learning; then the least of the parts is a smooth one.
+    """
+
+    def read(features: Tensor) -> Tensor:
+        result: Tensor = head(features if drop_in is None else drop_in(features), drop)
+        return result
+
+    whole = read(head_features(pooled.prompt, pooled.response, kind))
+    if kind != "prompt" or pooled.parts is None or pooled.present is None:
+        return whole
+    return worst_part(whole, read(pooled.parts), pooled.present, smooth=head.training)
+
+
 class RewardNetwork(nn.Module):
     """Token batch -> `Manifest.columns` [B, columns]: rewards (higher is better), then spreads of ensembles."""
 
@@ -115,8 +105,8 @@ class RewardNetwork(nn.Module):
         self.columns = output_columns(specs)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, segment_ids: Tensor) -> Tensor:
-        prompt, response = self.pooled(input_ids, attention_mask, segment_ids)
-        members = [self.heads[spec.name](head_features(prompt, response, spec.input)) for spec in self.specs]
+        pooled = self.pooled(input_ids, attention_mask, segment_ids)
+        members = [head_rewards(self.heads[spec.name], pooled, spec.input) for spec in self.specs]
         rewards = [head.mean(-1) for head in members]
         spreads = [head.std(-1, unbiased=False) for head in members if head.shape[-1] > 1]
         return torch.stack([*rewards, *spreads], dim=-1)

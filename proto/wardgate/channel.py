@@ -19,22 +19,38 @@ SERVICE = "wardgate.v1.GuardrailService"
 _KEEPALIVE_S = 310
 _KEEPALIVE_TIMEOUT_S = 20
 
+# A replica that is back is noticed after so long at most; left alone, gRPC waits up to two minutes. The same for names:
+# in Kubernetes a restart brings new addresses, and all of them may have changed within gRPC's 30 s between two looks.
+_RECONNECT_MS = (100, 2000)  # the first wait, and the longest
+_RESOLVE_MS = 2000
+
+# Calls that change nothing, or nothing that counts: no harm is done when one runs twice. Never probe runs and rollouts.
+_ASKED_AGAIN: tuple[dict[str, str], ...] = (
+    {"service": SERVICE},
+    *({"service": "wardgate.v1.ProbeService", "method": f"{verb}ProbeRun"} for verb in ("Get", "Watch")),
+    *({"service": "wardgate.v1.ProbeService", "method": f"ListProbe{what}"} for what in ("Runs", "Suites")),
+    {"service": "wardgate.v1.RewardModelService", "method": "GetRewardModel"},
+    {"service": "wardgate.v1.RewardModelService", "method": "ListRewardModels"},
+)
+
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
-            "name": [{"service": SERVICE}],
+            "name": list(_ASKED_AGAIN),
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.1s",
                 "maxBackoff": "2s",
                 "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                # CANCELLED by the server: the call reached it in the moment that it stopped.
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
     ],
-    # When most calls fail, retries stop: they would keep a shedding server down.
-    "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
+    # When most calls fail, retries stop: they would keep a shedding server down. Until then 500 calls may fail at
+    # once, for a replica that dies takes all that it has in flight with it.
+    "retryThrottling": {"maxTokens": 1000, "tokenRatio": 0.1},
 }
 
 
@@ -97,6 +113,9 @@ class Endpoint:
             ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
             ("grpc.keepalive_time_ms", _KEEPALIVE_S * 1000),
             ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_S * 1000),
+            ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS[0]),
+            ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS[1]),
+            ("grpc.dns_min_time_between_resolutions_ms", _RESOLVE_MS),
             ("grpc.max_send_message_length", self.max_message_bytes),
             ("grpc.max_receive_message_length", self.max_message_bytes),
         ]

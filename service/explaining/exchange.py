@@ -9,7 +9,7 @@ from guards.errors import WardgateError
 from guards.types import ModelIdentity, Stage
 from service.exchange import CheckCall
 from service.explaining.work import AttentionChoice, GenerationExplained, HeadExplained
-from service.subject import JudgedText
+from service.judged_text import JudgedText
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from guards.errors import (
     DeadlineExceeded,
+    GuardError,
     InvalidInput,
     PreconditionFailed,
     ScoringError,
@@ -23,7 +24,7 @@ from guards.errors import (
 )
 from guards.explainers.names import FAST
 from guards.policy import Policy
-from guards.rewards.guard import RewardGuard
+from guards.rewards.guard import TURNS, RewardGuard
 from guards.types import Action, Decision, Stage
 from service.exchange import CheckResult, GenerateResult, RankedCandidate
 from service.explaining.exchange import (
@@ -37,10 +38,11 @@ from service.explaining.exchange import (
 from service.explaining.explanations import Explanations
 from service.explaining.line import Priority
 from service.explaining.work import AttentionChoice, GenerationExplained, GenerationWork, HeadExplained, HeadWork
+from service.judged_text import JudgedText
 from service.lineup import Lineup, Lineups
 from service.logs import fault_fields
 from service.policies import PolicyStore
-from service.subject import JudgedText, candidate_text, request_text
+from service.subject import Submission, candidate_text, inputs_of, request_text, subjects_of
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +59,17 @@ class ExplanationObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Explainable:
-    """One text and the head to explain it by; `response` with its index among the candidates."""
+    """One text and the head to explain it by; `response` with its index among the candidates.
+
+    `turns`: the first message of each turn that the policy acted on, where it did so by the user's turns together.
+    """
 
     lineup: Lineup
     head: str
     prompt: JudgedText
     response: JudgedText | None
     candidate: int = 0
+    turns: tuple[int, ...] = ()
 
 
 class Explainer:
@@ -113,7 +119,7 @@ class Explainer:
     ) -> ExplanationView:
         """Of the decision's worst finding, or of the policy's head. Never raises, never waits past the deadline."""
         try:
-            target = worst(policy, lineup, prompt, responses, judged)
+            target = await _read(worst(policy, lineup, prompt, responses, judged))
             found = await self._ask(target, FAST, self._view_budget_s, None, Priority.VIEW, self._until(deadline))
             result = replace(_explanation(target, found, 0), shows_response=_may_show(target, judged))
         except Exception as error:
@@ -129,12 +135,12 @@ class Explainer:
         policy = self._policies.select(call.check.policy, call.check.context.route)
         # Explaining opens the version's files again, so that the version need not stay in memory for it.
         async with self._lineups.choose(call.check) as lineup:
-            prompt = await request_text(call.check.messages, call.check.scope)
+            prompt = await request_text(call.check.messages, call.check.scope, policy)
             responses = [await candidate_text(candidate, 0) for candidate in call.check.candidates]
-        response = responses[0] if responses else None
-        stage = Stage.RESPONSE if response else Stage.REQUEST
-        head = call.head or default_head(policy, lineup, stage)
-        target = Explainable(lineup, head, prompt, response)
+            response = responses[0] if responses else None
+            head = call.head or default_head(policy, lineup, Stage.RESPONSE if response else Stage.REQUEST)
+            turns = () if response else await _turns_read(policy, lineup, head, prompt, call.check.deadline)
+        target = await _read(Explainable(lineup, head, prompt, response, turns=turns))
         budget_s = self._default_budget_s if call.budget_s is None else call.budget_s
         found = await self._ask(
             target, call.method, budget_s, call.attention, Priority.CALL, call.check.deadline - _MARGIN_S
@@ -215,7 +221,7 @@ def worst(
     if shown is not None:
         sides.append((candidates[shown].verdict.decision, responses[shown], shown))
     found = [
-        (finding.risk, Explainable(lineup, finding.category, prompt, response, index))
+        (finding.risk, Explainable(lineup, finding.category, prompt, response, index, finding.turns))
         for decision, response, index in sides
         for finding in decision.findings
         if finding.raw_reward is not None and finding.category in lineup.primary.heads
@@ -225,6 +231,31 @@ def worst(
     _, response, index = sides[-1]
     stage = Stage.RESPONSE if response else Stage.REQUEST
     return Explainable(lineup, default_head(policy, lineup, stage), prompt, response, index)
+
+
+async def _turns_read(
+    policy: Policy, lineup: Lineup, head: str, prompt: JudgedText, deadline: float
+) -> tuple[int, ...]:
+    """Whether the policy acts on the user's turns together, and on which: judged once more, as a Check would."""
+    guards = [member.guard for member in policy.request if isinstance(member.guard, RewardGuard)]
+    guard = next((one for one in guards if one.head == head), None)
+    if guard is None or prompt.turns is None:
+        return ()
+    submission = Submission(lineup, inputs_of(prompt, [prompt]), deadline)
+    try:
+        (subject,) = subjects_of([prompt], submission)
+        return next((finding.turns for finding in await guard.evaluate(subject)), ())
+    except (GuardError, ScoringError):  # then it acts on nothing, and the text can be explained all the same
+        return ()
+    finally:
+        await submission.close()
+
+
+async def _read(target: Explainable) -> Explainable:
+    """With the text that the turns make."""
+    if not target.turns or target.prompt.turns is None:
+        return target
+    return replace(target, prompt=await target.prompt.turns.only(target.turns))
 
 
 def _may_show(target: Explainable, judged: CheckResult | GenerateResult) -> bool:
@@ -258,6 +289,9 @@ def _shown(candidates: Sequence[RankedCandidate]) -> int | None:
 
 
 def _explanation(target: Explainable, found: HeadExplained, top_k: int) -> HeadExplanation:
+    if target.turns:
+        reading = ",".join(filter(None, (TURNS, found.explanation.reading)))
+        found = replace(found, explanation=replace(found.explanation, reading=reading))
     return HeadExplanation(
         stage=Stage.RESPONSE if target.response else Stage.REQUEST,
         candidate=target.candidate,

@@ -20,13 +20,14 @@ from guards.policy import Policy, PolicyGuard
 from guards.rewards.guard import RewardGuard
 from guards.types import Action, Decision, Enforcement, GuardStatus, ModelIdentity
 from service.exchange import ModelRole, Verdict, least_complete
+from service.judged_text import JudgedText
 from service.lineup import Lineup
 from service.logs import fault_fields
 from service.panel import judge
 from service.rollout.loaded import LoadedModel
 from service.rollout.metrics import RolloutMetrics
 from service.rollout.rollout import Rollout
-from service.subject import JudgedText, Submission, TextSubject
+from service.subject import Submission, TextSubject, subjects_of
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ _DEADLINE_S = 30.0  # of one job, once it is begun
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Texts with their verdicts, as the pipeline made them."""
+    """Texts with their verdicts, as the pipeline made them; `inputs` are those of `inputs_of`."""
 
     policy: Policy
     lineup: Lineup
@@ -97,10 +98,10 @@ class Shadows:
         deadline = time.monotonic() + _DEADLINE_S
         submission = Submission(lineup, judged.inputs, deadline)
         try:
-            for index, (text, verdict) in enumerate(zip(judged.texts, judged.verdicts, strict=True)):
+            for subject, verdict in zip(subjects_of(judged.texts, submission), judged.verdicts, strict=True):
                 members = _on_the_reward_model(judged, verdict)
                 if members:
-                    again = _Again(judged, verdict, members, TextSubject(text, submission, index), deadline)
+                    again = _Again(judged, verdict, members, subject, deadline)
                     self._metrics.shadowed(identity, await self._compare(again, identity))
         finally:
             await submission.close()

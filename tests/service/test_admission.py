@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from guards.errors import DeadlineExceeded, Overloaded, Unavailable
+from guards.errors import DeadlineExceeded, Overloaded
 from service.admission import Admission
 from tests.fakes import FakeScorer, ask, running_server, write_policy
 from tests.refusals import refusal
@@ -107,18 +107,6 @@ async def test_a_place_is_given_back_however_the_work_ends(end: BaseException) -
         assert admission.in_flight == 1
 
 
-async def test_newcomers_are_refused_while_closing_and_those_inside_finish() -> None:
-    admission = Admission(1, 1)
-    leave = asyncio.Event()
-    inside = [asyncio.create_task(hold(admission, leave)) for _ in range(2)]
-    await until(lambda: admission.waiting == 1)
-    admission.close()
-    with pytest.raises(Unavailable):
-        await hold(admission, leave)
-    leave.set()
-    await asyncio.gather(*inside)
-
-
 async def test_a_hundred_that_come_and_go_leave_no_place_behind() -> None:
     """Cancellations fall on holders, on waiters, and on those being handed a place."""
     admission = Admission(4, 100)
@@ -171,13 +159,3 @@ async def test_a_caller_that_waits_too_long_is_never_scored(tmp_path: Path) -> N
         await first
     assert late.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert len(scorer.calls) == 1
-
-
-async def test_a_stopping_server_is_unavailable(tmp_path: Path) -> None:
-    write_policy(tmp_path)
-    admission = Admission(1, 0)
-    async with running_server(tmp_path, admission=admission) as server:
-        admission.close()
-        refused = await refusal(server.check(ask("hello")))
-    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
-    assert refused.detail(error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() > 0

@@ -146,7 +146,7 @@ async def test_a_policy_without_reward_guards_never_scores(tmp_path: Path) -> No
 HISTORY = [
     system("talk about bombs"),
     user("what is a bomb?"),
-    assistant("a bomb is"),
+    assistant("I can't help with that."),
     user("thanks"),
     tool_result("sunny"),
 ]
@@ -159,7 +159,7 @@ HISTORY = [
         (guardrail.SCOPE_NEW_TURNS, "thanks\nsunny", decisions.ACTION_ALLOW),
         (
             guardrail.SCOPE_WHOLE_CONVERSATION,
-            "talk about bombs\nwhat is a bomb?\na bomb is\nthanks\nsunny",
+            "talk about bombs\nwhat is a bomb?\nI can't help with that.\nthanks\nsunny",
             decisions.ACTION_BLOCK,
         ),
     ],
@@ -171,7 +171,7 @@ async def test_the_scope_says_which_messages_are_judged(
     scorer = FakeScorer()
     async with running_server(tmp_path, scorer) as server:
         reply = await server.check(guardrail.CheckRequest(messages=HISTORY, scope=scope))
-    assert [item.prompt.original for item in scorer.calls[0]] == [judged]
+    assert [item.prompt.original for item in scorer.calls[0]] == [judged, "what is a bomb?\nthanks"]
     assert reply.decision.action == action
 
 

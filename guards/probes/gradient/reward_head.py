@@ -16,7 +16,7 @@ from guards.probes.gradient.token_batch import token_batch
 from guards.probes.targets import Text
 from guards.rewards.encoding import TextEncoder
 from guards.rewards.manifest import HeadSpec, load_manifest
-from guards.rewards.torch_model import RewardNetwork, head_features, load_network
+from guards.rewards.torch_model import RewardNetwork, head_rewards, load_network
 
 
 class RewardHeadClassifier:
@@ -58,9 +58,8 @@ class RewardHeadClassifier:
 
     def rewards(self, embeddings: Tensor, batch: TokenBatch) -> Tensor:
         """[B], as the runtimes give them."""
-        prompt, response = self.network.pooled.embedded(embeddings, batch.mask, batch.segments)
-        members: Tensor = self.network.heads[self._spec.name](head_features(prompt, response, self._spec.input))
-        return members.mean(-1)
+        pooled = self.network.pooled.embedded(embeddings, batch.mask, batch.segments)
+        return head_rewards(self.network.heads[self._spec.name], pooled, self._spec.input).mean(-1)
 
     def logits(self, embeddings: Tensor, batch: TokenBatch) -> Tensor:
         withheld = self._spec.calibration.a * (self.turn - self.rewards(embeddings, batch))

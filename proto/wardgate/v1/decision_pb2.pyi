@@ -100,7 +100,7 @@ class Decision(_message.Message):
     def __init__(self, action: _Optional[_Union[Action, str]] = ..., would_action: _Optional[_Union[Action, str]] = ..., enforcement: _Optional[_Union[Enforcement, str]] = ..., cause: _Optional[_Union[Cause, str]] = ..., reason_code: _Optional[str] = ..., safe_message: _Optional[str] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
 
 class Finding(_message.Message):
-    __slots__ = ("rule", "category", "risk", "threshold", "raw_reward", "bound", "spans", "action")
+    __slots__ = ("rule", "category", "risk", "threshold", "raw_reward", "bound", "spans", "action", "reading")
     RULE_FIELD_NUMBER: _ClassVar[int]
     CATEGORY_FIELD_NUMBER: _ClassVar[int]
     RISK_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +109,7 @@ class Finding(_message.Message):
     BOUND_FIELD_NUMBER: _ClassVar[int]
     SPANS_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
+    READING_FIELD_NUMBER: _ClassVar[int]
     rule: str
     category: str
     risk: float
@@ -117,7 +118,8 @@ class Finding(_message.Message):
     bound: RiskBound
     spans: _containers.RepeatedCompositeFieldContainer[Span]
     action: Action
-    def __init__(self, rule: _Optional[str] = ..., category: _Optional[str] = ..., risk: _Optional[float] = ..., threshold: _Optional[float] = ..., raw_reward: _Optional[float] = ..., bound: _Optional[_Union[RiskBound, _Mapping]] = ..., spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ..., action: _Optional[_Union[Action, str]] = ...) -> None: ...
+    reading: str
+    def __init__(self, rule: _Optional[str] = ..., category: _Optional[str] = ..., risk: _Optional[float] = ..., threshold: _Optional[float] = ..., raw_reward: _Optional[float] = ..., bound: _Optional[_Union[RiskBound, _Mapping]] = ..., spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ..., action: _Optional[_Union[Action, str]] = ..., reading: _Optional[str] = ...) -> None: ...
 
 class RiskBound(_message.Message):
     __slots__ = ("target", "upper", "n", "calibrated_at")

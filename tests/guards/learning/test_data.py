@@ -130,6 +130,10 @@ def test_company_keeps_the_request_whole_and_surrounds_it_with_sentences() -> No
     assert any(text.endswith(prompt) for prompt, text in zip(prompts, texts, strict=True))
     assert texts == in_company("seed", prompts)
     assert texts != in_company("another", prompts)
+    assert max(len(text.split()) for text in texts) > 100  # from a sentence up to about a window
+    given = in_company("seed", prompts, ["Birds sing.", "Fish swim."])
+    assert any("Fish swim." in text for text in given)
+    assert any("Fish swim." not in text for text in given)
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +167,8 @@ def test_the_parts_of_a_source_share_no_conversation(shipped: tuple[Recipe, Corp
     for pair in corpus.pairs:
         if origin(pair.source) == "pref_hh_harmless_train":
             parts.setdefault(pair.source, set()).add(pair.cluster)
-    assert len(parts) == 2
-    first, second = parts.values()
-    assert first.isdisjoint(second)
+    assert len(parts) == 4
+    assert sum(map(len, parts.values())) == len(set().union(*parts.values()))
 
 
 def test_a_disguised_prompt_is_another_text_with_the_label_of_its_source(shipped: tuple[Recipe, Corpus]) -> None:

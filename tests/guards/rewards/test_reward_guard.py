@@ -31,6 +31,9 @@ class Scored:
         score = HeadScore("request_risk", reward=-1.4, risk=0.8, start=0, end=4)
         return TextScores({"request_risk": score}, Coverage(), model_digest=self.digest)
 
+    def turns(self) -> None:
+        return None
+
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
         return (Span(0, 0, start, end),)
 

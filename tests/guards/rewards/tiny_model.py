@@ -84,11 +84,12 @@ def write_artefact(
     seed: int = 1,
     calibration: Calibration = CALIBRATION,
     kinds: Mapping[str, Kind] = KINDS,
+    pooling: PoolingSpec = POOLING,
 ) -> str:
     """Heads of random weights; gives the digest."""
     artefact_dir.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    pooled = len(POOLING.layers) * len(POOLING.kinds) * WIDTH
+    pooled = len(pooling.layers) * len(pooling.kinds) * WIDTH
     heads = {name: RewardHead(feature_width(pooled, kind), 8, MEMBERS[kind]) for name, kind in kinds.items()}
     tensors = {f"{name}.{key}": value for name, head in heads.items() for key, value in head.state_dict().items()}
     layers = upper_layers(load_encoder(encoder_dir), ADAPTER.first_layer)
@@ -105,7 +106,7 @@ def write_artefact(
             tokenizer_sha256=file_sha256(encoder_dir / "tokenizer.json"),
         ),
         window=WINDOW,
-        pooling=POOLING,
+        pooling=pooling,
         adapter=ADAPTER,
         normalizer=NORMALIZER_VERSION,
         heads=tuple(

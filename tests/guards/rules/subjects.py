@@ -23,6 +23,9 @@ class OneText:
     def readings(self) -> tuple[Reading, ...]:
         return readings(self.text)
 
+    def turns(self) -> None:
+        return None
+
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
         return (Span(0, 0, start, end),)
 
