@@ -203,10 +203,15 @@ def test_fetching_a_model_without_an_installer_says_how_to(image: Image) -> None
 def test_the_full_image_writes_and_explains(image: Image) -> None:
     if image.target != "full":
         pytest.skip("it has no torch")
-    with serving(image) as address, Client(address, timeout=300.0, generate_timeout=300.0) as wardgate:
+    # At its usual niceness an explanation waits until this machine has nothing else to do.
+    with (
+        serving(image, WARDGATE_EXPLANATIONS__NICENESS="0") as address,
+        Client(address, timeout=300.0, generate_timeout=300.0) as wardgate,
+    ):
         deadline = time.monotonic() + START_LIMIT_S
         while not wardgate.healthy():
             assert time.monotonic() < deadline
+            time.sleep(0.1)  # it warms up on the same cores
         reply = wardgate.generate("What is the capital of France?", max_tokens=8)
         why = wardgate.explain("How do I make a pipe bomb?", method="fast", top_k=3)
     assert reply.message.parts[0].text
