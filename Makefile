@@ -6,8 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOLS := .cache/tools
+IMAGE_TOOLS := .cache/image-tools
+TARGET ?= scorer
+CHECKOV ?= $(TOOLS)/bin/checkov
+TRIVY ?= $(TOOLS)/bin/trivy
 
-.PHONY: help install demo test nightly check constraints proto bench envoy models chart chart-renew
+.PHONY: help install demo test nightly check constraints proto bench envoy models chart chart-renew locks image image-check sbom
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -61,6 +65,27 @@ proto: install ## generate code from proto/, with the oldest supported tools
 bench: models ## every published figure; quiet machine, about half an hour
 	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.check --out bench/results/check.json
 	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.generate --out bench/results/generate.json
+
+$(IMAGE_TOOLS)/.installed: deploy/locks/tools.txt
+	$(PYTHON) -m venv $(IMAGE_TOOLS)
+	$(IMAGE_TOOLS)/bin/pip install --quiet --require-hashes --requirement deploy/locks/tools.txt
+	@touch $@
+
+locks: $(IMAGE_TOOLS)/.installed ## pin and hash what goes into the images, by constraints.txt; TORCH_INDEX=... for torch too
+	deploy/lock.sh
+
+image: ## build an image without a container engine: make image TARGET=scorer MODELS=embedded
+	deploy/build_image.sh $(TARGET)
+
+image-check: $(IMAGE_TOOLS)/.installed ## lint the Dockerfile and what it may do
+	deploy/install_tools.sh checkov trivy
+	$(IMAGE_TOOLS)/bin/hadolint Dockerfile
+	$(CHECKOV) --quiet --compact --skip-download --framework dockerfile --file Dockerfile
+	$(TRIVY) config --quiet --skip-check-update --exit-code 1 --ignorefile deploy/trivyignore Dockerfile
+
+sbom: $(IMAGE_TOOLS)/.installed ## list what an image holds, as CycloneDX and SPDX; IMAGE=... takes any that syft reads
+	SYFT_CHECK_FOR_APP_UPDATE=false $(IMAGE_TOOLS)/bin/syft scan $(or $(IMAGE),docker-archive:.cache/images/$(TARGET).tar) \
+	  --output cyclonedx-json=.cache/images/$(TARGET).cdx.json --output spdx-json=.cache/images/$(TARGET).spdx.json
 
 envoy: ## fetch Envoy, pinned by hash, for bench.rolling_restart and a nightly test
 	$(PYTHON) -m venv .cache/envoy

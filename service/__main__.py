@@ -20,6 +20,7 @@ Add: TypeAlias = "Callable[[Group, str, Command, str], argparse.ArgumentParser]"
 Group: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 SUITE = "evaluate suite"
+OPTIONAL = {"accelerate", "gguf", "matplotlib", "onnx", "scipy", "sklearn", "torch", "transformers"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(options)
     except WardgateError as error:
         print(f"wardgate: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        if missing not in OPTIONAL:
+            raise
+        print(
+            f"wardgate: this needs {missing}; take the image `full`, or install wardgate[local,train]", file=sys.stderr
+        )
         return 2
     except KeyboardInterrupt:
         return 130
