@@ -11,7 +11,7 @@ TARGET ?= scorer
 CHECKOV ?= $(TOOLS)/bin/checkov
 TRIVY ?= $(TOOLS)/bin/trivy
 
-.PHONY: help install demo test nightly check constraints proto bench envoy models chart chart-renew locks image image-check sbom
+.PHONY: help install demo test nightly check constraints proto bench envoy models chart chart-renew locks image image-check sbom dashboards monitor
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -86,6 +86,15 @@ image-check: $(IMAGE_TOOLS)/.installed ## lint the Dockerfile and what it may do
 sbom: $(IMAGE_TOOLS)/.installed ## list what an image holds, as CycloneDX and SPDX; IMAGE=... takes any that syft reads
 	SYFT_CHECK_FOR_APP_UPDATE=false $(IMAGE_TOOLS)/bin/syft scan $(or $(IMAGE),docker-archive:.cache/images/$(TARGET).tar) \
 	  --output cyclonedx-json=.cache/images/$(TARGET).cdx.json --output spdx-json=.cache/images/$(TARGET).spdx.json
+
+dashboards: install ## renew helm/wardgate/dashboards from helm/monitoring
+	$(BIN)/python -m helm.monitoring.dashboards
+
+monitor: models ## the service before a real Prometheus: has every panel and alert its figures? about four minutes
+	@{ command -v prometheus && command -v promtool; } >/dev/null || \
+	  { echo "prometheus and promtool are missing; on Debian: apt-get install --no-install-recommends prometheus"; exit 2; }
+	$(BIN)/python -m pytest -q tests/monitoring
+	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.monitor --picture docs/images
 
 envoy: ## fetch Envoy, pinned by hash, for bench.rolling_restart and a nightly test
 	$(PYTHON) -m venv .cache/envoy

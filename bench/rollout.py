@@ -142,20 +142,15 @@ async def _drive(process: ServerProcess, clients: int, phase_s: float) -> Load:
 
 
 def _config(folder: Path, port: int, http_port: int) -> Path:
-    """The settings, a second version, and a cache that sees the real one and keeps what is written to itself."""
-    cache = folder / "cache"
-    cache.mkdir()
-    for model in load_settings(None).model_cache.iterdir():
-        if not model.name.startswith("."):
-            (cache / model.name).symlink_to(model)
-    _write_second(folder / "versions" / _SECOND)
+    """The settings, and a second version."""
+    write_version(folder / "versions" / _SECOND, _SECOND)
     (folder / "admins").write_text(_TOKEN + "\n")
     settings = {
         "grpc": {"port": port, "admin_tokens_file": str(folder / "admins")},
         "http": {"port": http_port},
         "backend": {"kind": "none"},
         "rollout": {"directory": str(folder / "versions")},
-        "model_cache": str(cache),
+        "model_cache": str(private_cache(folder / "cache")),
         "log": {"level": "warning"},
     }
     config = folder / "wardgate.yaml"
@@ -163,14 +158,24 @@ def _config(folder: Path, port: int, http_port: int) -> Path:
     return config
 
 
-def _write_second(folder: Path) -> None:
+def private_cache(folder: Path) -> Path:
+    """Sees the models of the real cache, and keeps what is written to itself."""
+    folder.mkdir()
+    for model in load_settings(None).model_cache.iterdir():
+        if not model.name.startswith("."):
+            (folder / model.name).symlink_to(model)
+    return folder
+
+
+def write_version(folder: Path, version: str, shift: float = _SHIFT) -> None:
+    """The embedded heads once more, as another version: `shift` is added to their last biases, in reward logits."""
     folder.mkdir(parents=True)
     tensors = load_file(EMBEDDED_DIR / HEADS_FILE)
     for name in [name for name in tensors if name.endswith("outer.bias")]:
-        tensors[name] = tensors[name] + _SHIFT
+        tensors[name] = tensors[name] + shift
     save_file(tensors, folder / HEADS_FILE)
     manifest, _ = load_manifest(EMBEDDED_DIR)
-    changed = {"version": _SECOND, "heads_sha256": file_sha256(folder / HEADS_FILE)}
+    changed = {"version": version, "heads_sha256": file_sha256(folder / HEADS_FILE)}
     save_manifest(manifest.model_copy(update=changed), folder)
 
 

@@ -29,6 +29,11 @@ from dataclasses import dataclass
 
 _MOST_LISTED = 16  # names in a message, so that it fits where errors travel
 
+BACKEND_FAULTS = (
+    "unreachable", "timeout", "rate_limited", "unauthorized", "bad_request", "server_error", "bad_reply",
+)  # fmt: skip
+"""Every `kind` of a BackendError."""
+
 
 class WardgateError(Exception):
     """The root; `reason` is a stable, low-cardinality code for metrics and ErrorInfo."""
@@ -124,7 +129,7 @@ class Unavailable(WardgateError):
 
 
 class BackendError(Unavailable):
-    """`kind`: unreachable, timeout, rate_limited, unauthorized, bad_request, server_error, bad_reply."""
+    """`kind` is one of BACKEND_FAULTS."""
 
     reason = "BACKEND"
 
@@ -139,3 +144,8 @@ class ScoringError(WardgateError):
 
 class GuardError(WardgateError):
     reason = "GUARD"
+
+
+def reasons(root: type[WardgateError] = WardgateError) -> frozenset[str]:
+    """Every `reason` that there is."""
+    return frozenset({root.reason}.union(*(reasons(kind) for kind in root.__subclasses__())))

@@ -184,6 +184,10 @@ class Finding:
     turns: tuple[int, ...] = ()
 
 
+ERROR_TYPES = ("timeout", "scoring", "guard", "dependency", "memory", "internal")
+"""How a guard fails."""
+
+
 @dataclass(frozen=True, slots=True)
 class GuardResult:
     """The outcome of one guard on one text; present in every reply, also when it failed."""
@@ -194,7 +198,7 @@ class GuardResult:
     findings: tuple[Finding, ...] = ()
     enforcement: Enforcement = Enforcement.ENFORCED
     fail_mode_applied: FailMode | None = None  # set only when status is ERROR or TIMEOUT
-    error_type: str = ""  # low cardinality, e.g. "timeout"; never a message
+    error_type: str = ""  # of ERROR_TYPES, empty when it did not fail; never a message
     duration_s: float = 0.0
 
 

@@ -223,6 +223,7 @@ class App:
         upstream = self._backend_started and (self.backend is None or await self.backend.healthy())
         self.ready = scoring and self.further.healthy and self._backend_started and not self._stopping
         for component, ok in (
+            ("service", self.ready),
             (REWARD_MODEL, scoring),
             ("further-models", self.further.healthy),
             (UPSTREAM, upstream),

@@ -16,9 +16,11 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from guards.policy import Policy
+from guards.errors import BACKEND_FAULTS, reasons
+from guards.policy import Policy, PolicyGuard
 from guards.rewards.guard import RewardGuard
 from guards.types import (
+    ERROR_TYPES,
     Action,
     Coverage,
     Decision,
@@ -69,6 +71,7 @@ class Metrics:
         self.probes = ProbeMetrics(self.registry)
         self.explanations = ExplanationMetrics(self.registry)
         self.build_info.labels(version).set(1)
+        self._begin_at_zero()
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
@@ -82,7 +85,7 @@ class Metrics:
         verdicts = [result.request, *(candidate.verdict for candidate in result.candidates)]
         for verdict in verdicts:
             self._judged(policy, verdict)
-        self.rollout.scored(result.provenance)
+        self.rollout.scored(result.provenance, result.decision.action)
         self.languages.labels(result.request.script.value).inc()
         self._added_latency("check", result.timing)
         self.request_duration.labels("check").observe(result.timing.total_s)
@@ -92,7 +95,7 @@ class Metrics:
         verdicts = [result.request, *(candidate.verdict for candidate in result.candidates)]
         for verdict in verdicts:
             self._judged(policy, verdict)
-        self.rollout.scored(result.provenance)
+        self.rollout.scored(result.provenance, result.decision.action)
         for skipped in result.skipped:
             self._guard(skipped)
         self.languages.labels(result.request.script.value).inc()
@@ -127,12 +130,31 @@ class Metrics:
         for policy in policies.values():
             self.policy_info.labels(policy.name, policy.version, policy.digest).set(1)
             for member in (*policy.request, *policy.response):
+                self._may_fail(member)
                 if isinstance(member.guard, RewardGuard):
                     for rung in member.guard.serving_rungs():
                         labels = (policy.name, member.guard.head, rung.action.name.lower())
                         self.threshold.labels(*labels).set(rung.threshold)
+        self.policy_files_valid.set(ok)
         if ok:
             self.policy_loaded.set_to_current_time()
+
+    def _begin_at_zero(self) -> None:
+        """Prometheus sees no increase in a series that begins at one: the first fault would raise no alarm."""
+        for reason in reasons():
+            self.rejections.labels(reason.lower())
+        for fault in BACKEND_FAULTS:
+            self.backend_errors.labels(fault)
+        for result in ("ok", "error"):
+            self.policy_reloads.labels(result)
+        self.incomplete.labels("max_windows")
+
+    def _may_fail(self, member: PolicyGuard) -> None:
+        if member.enforcement is Enforcement.SHADOW:
+            return
+        for error_type in ERROR_TYPES:
+            self.fail_open.labels(member.guard.name, error_type)
+            self.fail_closed.labels(member.guard.name, error_type)
 
     def _judged(self, policy: str, verdict: Verdict) -> None:
         stage = verdict.stage.value
@@ -294,6 +316,9 @@ class Metrics:
         )
         self.policy_loaded = Gauge(
             "wardgate_policy_loaded_timestamp_seconds", "When every policy file was last valid.", registry=r
+        )
+        self.policy_files_valid = Gauge(
+            "wardgate_policy_files_valid", "0 while a policy or calibration file is refused.", registry=r
         )
         self.component_ready = Gauge(
             "wardgate_component_ready", "1 when a component can serve.", ["component"], registry=r

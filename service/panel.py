@@ -91,7 +91,7 @@ def _failed(member: PolicyGuard, status: GuardStatus, error_type: str, started: 
 
 
 def _error_type(error: Exception) -> str:
-    """From a closed set, so that it can label a metric."""
+    """Of guards.types.ERROR_TYPES, so that it can label a metric."""
     match error:
         case ScoringError():
             return "scoring"

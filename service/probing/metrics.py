@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -75,6 +75,17 @@ class ProbeMetrics(Collector):
         self.preemptions = Counter(
             "wardgate_probe_preemptions_total", "Times that probes were stopped for live requests.", registry=registry
         )
+
+        self._interval = Gauge(
+            "wardgate_probe_interval_seconds", "Longest time between two runs that the schedules plan.", ["suite"],
+            registry=registry,
+        )  # fmt: skip
+
+    def scheduled(self, suite: str, interval_s: float) -> None:
+        """`interval_s`: as its schedules say, in seconds."""
+        self._interval.labels(suite).set(interval_s)
+        for result in ("done", "failed"):  # from zero, or Prometheus misses the first one
+            self._runs.labels(suite, result)
 
     def unit_done(self, suite: str, outcome: UnitOutcome) -> None:
         self._budget.inc(outcome.seconds)

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from guards.errors import ConfigError, WardgateError
 from guards.probes.suite import find_suites
@@ -20,7 +21,7 @@ from service.probing.preemption import Preemption
 from service.probing.process import WORKER
 from service.probing.runner import Runner
 from service.probing.runs import Runs
-from service.probing.scheduler import Scheduler
+from service.probing.scheduler import Scheduler, longest_interval_s
 from service.probing.watch import Watches
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class Probing:
         self.memory = Memory(settings.store)
         self.preemption = Preemption(probing.idle_s, probing.min_share, metrics.preemptions.inc)
         scheduler = Scheduler(probing, host)
+        for suite, interval_s in longest_interval_s(probing.schedules, datetime.now(UTC)).items():
+            metrics.scheduled(suite, interval_s)
         self.runner = Runner(settings, self.memory, scheduler, self.preemption, metrics, holder, command)
         self.runs = Runs(self.memory, probing.suites, policies, lambda _: self.runner.wake())
         self.watches = Watches(self.runs.get)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _LOOKED_AT = 200  # latest runs of a suite, among which a schedule's last one is looked for
 _AFTER_A_FAULT = timedelta(minutes=5)
+_PLANNED = 400  # times of a cron expression, among which its longest pause is looked for: a week of every half hour
 
 
 def _now() -> datetime:
@@ -80,6 +83,23 @@ class Scheduler:
         suite = await asyncio.to_thread(named_suite, self._suites, schedule.suite)
         budget = {"policy": schedule.policy, "cpu_s": schedule.budget_s}
         return new_run(schedule.suite, seed=suite.seed, trigger=Trigger.SCHEDULE, budget=budget)
+
+
+def longest_interval_s(schedules: Sequence[ScheduleSettings], since: datetime) -> Mapping[str, float]:
+    """By suite, the longest pause in seconds that its most frequent schedule plans from `since` on, jitter included."""
+    pauses: dict[str, float] = {}
+    for schedule in schedules:
+        pause_s = _longest_pause_s(schedule, since) + schedule.jitter_s
+        pauses[schedule.suite] = min(pause_s, pauses.get(schedule.suite, pause_s))
+    return pauses
+
+
+def _longest_pause_s(schedule: ScheduleSettings, since: datetime) -> float:
+    if schedule.every is not None:
+        return schedule.every.total_seconds()
+    assert schedule.cron is not None
+    times = list(islice(CronSim(schedule.cron, since), _PLANNED))
+    return max(((later - earlier).total_seconds() for earlier, later in pairwise(times)), default=math.inf)
 
 
 def _is_of(run: ProbeRun, schedule: ScheduleSettings) -> bool:

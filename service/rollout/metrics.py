@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from guards.types import ModelIdentity
+from guards.types import Action, ModelIdentity
 from service.exchange import ModelRole, Provenance
 
 
@@ -28,8 +28,9 @@ class RolloutMetrics(Collector):
         self._roles: Sequence[RoleInfo] = ()  # replaced whole: a scrape on another thread sees the old or the new
         registry.register(self)
         self._scored = Counter(
-            "wardgate_scored_requests_total", "Requests, by the version of the reward model that they began on.",
-            ["version", "digest", "role"], registry=registry,
+            "wardgate_scored_requests_total",
+            "Requests, by the version of the reward model that they began on and what was decided.",
+            ["version", "digest", "role", "action"], registry=registry,
         )  # fmt: skip
         self.changes = Counter(
             "wardgate_rollout_changes_total", "Calls that would change the rollout.", ["result"], registry=registry
@@ -43,11 +44,22 @@ class RolloutMetrics(Collector):
             ["version", "digest", "direction"], registry=registry,
         )  # fmt: skip
 
+        for result in ("ok", "refused", "failed"):  # from zero, or Prometheus misses the first one
+            self.changes.labels(result)
+
     def stand(self, roles: Sequence[RoleInfo]) -> None:
         self._roles = tuple(roles)
+        for role in roles:
+            if role.role is ModelRole.SHADOW:
+                for result in ("agreed", "disagreed", "failed", "dropped", "incomparable"):
+                    self._evaluations.labels(role.version, role.digest, result)
+                for direction in ("would_block", "would_allow"):
+                    self._disagreements.labels(role.version, role.digest, direction)
 
-    def scored(self, provenance: Provenance) -> None:
-        self._scored.labels(provenance.model.version, provenance.model.digest, provenance.role.value).inc()
+    def scored(self, provenance: Provenance, action: Action) -> None:
+        """`action` is of the whole request."""
+        model, role = provenance.model, provenance.role
+        self._scored.labels(model.version, model.digest, role.value, action.name.lower()).inc()
 
     def shadowed(self, model: ModelIdentity, result: str, texts: int = 1) -> None:
         self._evaluations.labels(model.version, model.digest, result).inc(texts)

@@ -92,6 +92,7 @@ async def test_metrics_count_from_the_first_request_and_hold_no_text(open_app: O
     labels = 'action="block",cause="policy",enforcement="enforced",policy="default",stage="request"'
     assert f"wardgate_requests_total{{{labels}}} 1.0" in text
     assert 'wardgate_component_ready{component="reward-model"} 1.0' in text
+    assert 'wardgate_component_ready{component="service"} 1.0' in text
     assert "pipe bomb" not in text
 
 

@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2
 
 from guards.base import ScoreInput
 from guards.errors import DeadlineExceeded, Overloaded, ScoringError
-from guards.types import TextScores
+from guards.types import ERROR_TYPES, TextScores
 from service.config import GrpcSettings
 from tests.fakes import FakeBackend, FakeScorer, ask, running_server, user, write_policy
 from tests.plugin_guards import installed
@@ -90,6 +90,7 @@ async def test_a_guard_that_fails_withholds_when_closed_and_passes_counted_when_
         assert (bad.status, bad.error_type, bad.fail_mode_applied) == (status, error_type, mode)
         assert result_of(reply, "words").status == decisions.GUARD_STATUS_OK
     assert (failed_closed, failed_open) == (1, 1)
+    assert error_type in ERROR_TYPES
 
 
 async def test_each_kind_of_failure_has_its_own_mode(tmp_path: Path) -> None:

@@ -116,6 +116,25 @@ async def test_names_follow_prometheus_and_every_metric_is_ours_or_standard(tmp_
     assert {"wardgate_build_info", "wardgate_reward_model_info"} <= {family.name for family in families}
 
 
+async def test_faults_are_counted_from_zero(tmp_path: Path) -> None:
+    """Or the first one would be no increase, and no alarm."""
+    write_policy(tmp_path)
+    async with running_server(tmp_path) as server:
+        page = server.metrics.render().decode()
+    begun = {line.rpartition(" ")[0] for line in page.splitlines() if line.endswith(" 0.0")}
+    assert {
+        'wardgate_fail_open_total{error_type="timeout",guard="request-risk"}',
+        'wardgate_fail_closed_total{error_type="scoring",guard="request-risk"}',
+        'wardgate_fail_closed_total{error_type="timeout",guard="response-risk"}',
+        'wardgate_rejections_total{reason="overloaded"}',
+        'wardgate_rejections_total{reason="internal"}',
+        'wardgate_backend_errors_total{kind="timeout"}',
+        'wardgate_policy_reloads_total{result="error"}',
+        'wardgate_incomplete_coverage_total{reason="max_windows"}',
+        'wardgate_rollout_changes_total{result="failed"}',
+    } <= begun
+
+
 def test_gauges_read_the_living_thing() -> None:
     metrics, depth = Metrics("1"), [3.0]
     metrics.watch([LiveGauge("wardgate_depth", "Depth.", lambda: depth[0])])

@@ -61,11 +61,13 @@ async def test_an_invalid_change_keeps_the_policy_in_force_and_is_counted(
             write_policy(tmp_path, text)
             server.policies.reload()
             assert await action(server) == decisions.ACTION_BLOCK
+            assert server.metric("wardgate_policy_files_valid") == 0
         failed, loaded_at = reloads(server, "error"), server.metric("wardgate_policy_loaded_timestamp_seconds")
         write_policy(tmp_path, LENIENT)
         server.policies.reload()
         assert await action(server) == decisions.ACTION_FLAG
         assert server.metric("wardgate_policy_loaded_timestamp_seconds") > loaded_at
+        assert server.metric("wardgate_policy_files_valid") == 1
     assert failed == 4
     faults = [record.__dict__["fault"] for record in caplog.records if "fault" in record.__dict__]
     assert len(faults) == 4

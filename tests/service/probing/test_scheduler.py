@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.config import ProbingSettings, StoreSettings
-from service.probing.scheduler import Scheduler
+from service.probing.scheduler import Scheduler, longest_interval_s
 from service.store.probe_records import ProbeRun, RunState, Trigger, new_run
 from service.store.store import Store
 from tests.service.probing.suites import TINY, write_suite
@@ -143,3 +143,18 @@ def test_a_schedule_that_says_no_time_is_refused(schedule: dict[str, str], fault
     with pytest.raises(ValidationError) as refused:
         ProbingSettings.model_validate({"schedules": [{"suite": "tiny", **schedule}]})
     assert fault in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("schedules", "hours"),
+    [
+        ([{"every": "6h"}], 6),
+        ([{"every": "6h", "jitter_s": 3600}], 7),
+        ([{"cron": "30 3 * * *"}], 24),
+        ([{"cron": "0 9 * * 1-5"}], 72),  # over the week-end
+        ([{"cron": "0 9 * * 1-5"}, {"every": "12h", "policy": "other"}], 12),
+    ],
+)
+def test_the_longest_pause_that_schedules_plan(schedules: list[dict[str, object]], hours: float) -> None:
+    settings = ProbingSettings.model_validate({"schedules": [{"suite": "tiny", **one} for one in schedules]})
+    assert longest_interval_s(settings.schedules, NOON) == {"tiny": hours * 3600}

@@ -86,7 +86,7 @@ async def test_no_call_fails_through_canary_promotion_and_rollback(open_app: Ope
             tasks.create_task(traffic.run(number))
         await traffic.until_seen(first)
         shadow = await client.set_rollout("2", "shadow")
-        await until(lambda: bool(series(app, "wardgate_shadow_evaluations_total")), within_s=60)
+        await until(lambda: any(series(app, "wardgate_shadow_evaluations_total").values()), within_s=60)
         canary = await client.set_rollout("2", "canary", percent=50)
         await traffic.until_seen(first)
         await traffic.until_seen(second)
@@ -110,9 +110,10 @@ async def test_no_call_fails_through_canary_promotion_and_rollback(open_app: Ope
     assert roles == {("active", "1", first): 1, ("canary", "2", second): 1}
     assert series(app, "wardgate_reward_model_info") == {("active", "1", first): 1}  # none is left behind
     counted = series(app, "wardgate_scored_requests_total")
-    assert set(counted) == {("1", first, "active"), ("2", second, "canary"), ("2", second, "active")}
+    roles_that_decided = [("1", first, "active"), ("2", second, "canary"), ("2", second, "active")]
+    assert set(counted) == {(*role, action) for role in roles_that_decided for action in ("allow", "block")}
     assert sum(counted.values()) == traffic.digests.total()
-    assert series(app, "wardgate_rollout_changes_total") == {("ok",): 4}
+    assert series(app, "wardgate_rollout_changes_total") == {("ok",): 4, ("refused",): 0, ("failed",): 0}
 
 
 async def test_a_session_stays_with_its_version_and_joins_a_growing_canary_for_good(

@@ -57,7 +57,8 @@ async def test_a_shadows_disagreements_are_counted_by_direction_and_change_no_re
                       enforcement="enforced", cause="policy") == 1  # fmt: skip
     assert [reply.decision.action for reply in replies] == [ACTION_ALLOW, ACTION_BLOCK]
     assert {reply.provenance.reward_model_digest for reply in replies} == {active}
-    assert {labels[-1]: value for labels, value in counted.items()} == directions
+    assert {labels[-1]: value for labels, value in counted.items() if value} == directions
+    assert {labels[-1] for labels in counted} == {"would_block", "would_allow"}
     assert {labels[:2] for labels in counted} <= {("2", second)}
     assert (evaluated(app, "agreed"), evaluated(app, "disagreed")) == (2 - len(directions), len(directions))
 

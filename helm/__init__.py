@@ -1,0 +1,1 @@
+"""The chart, and the code that its dashboards come from."""
