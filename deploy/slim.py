@@ -35,9 +35,9 @@ def main() -> None:
             except ImportError as error:  # torch's and scipy's, which this image has not
                 print(f"{module.name}: {error}")
     files = {str(path) for module in tuple(sys.modules.values()) if (path := getattr(module, "__file__", None))}
-    for file in sorted(files | {str(path) for package in OURS for path in (SITE / package).rglob("*.py")}):
-        if file.startswith(str(SITE)) and file.endswith(".py"):
-            assert compileall.compile_file(file, quiet=1)
+    for source in sorted(files | {str(path) for package in OURS for path in (SITE / package).rglob("*.py")}):
+        if source.startswith(str(SITE)) and source.endswith(".py"):
+            assert compileall.compile_file(source, quiet=1)
 
 
 if __name__ == "__main__":
