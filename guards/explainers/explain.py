@@ -122,7 +122,7 @@ class RewardExplainer:
 
 def _logits(head: ExplainedHead, windows: Sequence[TokenWindow]) -> Floats:
     nothing = [np.zeros(len(window.ids), dtype=np.bool_) for window in windows]
-    return np.array([head.masked_logits(window, [flags])[0] for window, flags in zip(windows, nothing, strict=True)])
+    return np.array([head.logits_without(window, [flags])[0] for window, flags in zip(windows, nothing, strict=True)])
 
 
 def _of_size(window: TokenWindow, most_tokens: int | None) -> TokenWindow:

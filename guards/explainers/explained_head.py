@@ -105,15 +105,19 @@ class ExplainedHead:
         logits = -(self.calibration.a * rewards + self.calibration.b)
         return Attended(logits, tuple(out.attentions) if attentions else (), states)
 
-    def masked_logits(self, window: TokenWindow, hidden: Sequence[NDArray[np.bool_]], at_once: int = 2048) -> Floats:
-        """The logit with some tokens, [n] x flags [T], put out of sight by the mask token; [n]."""
+    def logits_without(self, window: TokenWindow, hidden: Sequence[NDArray[np.bool_]], at_once: int = 2048) -> Floats:
+        """The logit without some tokens, [n] x flags [T]: nothing attends to them or pools them; [n].
+
+        What is left keeps its places. A mask token in the place of a word would be a word of its own to a network that
+        was adapted without any.
+        """
         ids, mask, segments = self.tensors(window)
         batch = max(1, at_once // len(window.ids))
         found = []
         with torch.inference_mode():
+            words = self.embed(ids)
             for at in range(0, len(hidden), batch):
-                flags = torch.from_numpy(np.stack(hidden[at : at + batch])).to(self.device)
-                some = torch.where(flags, self.mask_id, ids)
-                rows = len(some)
-                found.append(self.logits(self.embed(some), mask.expand(rows, -1), segments.expand(rows, -1)).cpu())
+                left = mask * ~torch.from_numpy(np.stack(hidden[at : at + batch])).to(self.device)
+                rows = len(left)
+                found.append(self.logits(words.expand(rows, -1, -1), left, segments.expand(rows, -1)).cpu())
         return np.asarray(torch.cat(found).double().numpy()) if found else np.empty(0)

@@ -2,7 +2,7 @@
 
 Source: DeYoung 2020, "ERASER" (arXiv:1911.03429): comprehensiveness is how much the probability of the decision falls
 without the highest tokens (more is better), sufficiency how much it falls when only those are left (less is better),
-each the mean over a few shares of tokens. Departures: tokens are replaced by the mask token instead of cut out; the
+each the mean over a few shares of tokens. Departures: what is left keeps its places; the
 share is of the text's own tokens, at least one; both are told beside the same measures of random orders of the tokens.
 """
 
@@ -31,7 +31,7 @@ class FaithfulnessTest:
         self._window = window
         self._places = np.flatnonzero(window.own)
         nothing = np.zeros(len(window.ids), dtype=np.bool_)
-        self._logit = float(head.masked_logits(window, [nothing])[0])
+        self._logit = float(head.logits_without(window, [nothing])[0])
         self.unsafe = self._logit >= 0
         generator = np.random.default_rng(seed)
         orders = [generator.permutation(self._places) for _ in range(_RANDOM_ORDERS)]
@@ -56,14 +56,14 @@ class FaithfulnessTest:
             return [(0.0, 0.0) for _ in orders]
         counts = [max(1, round(share * len(self._places))) for share in SHARES]
         hidden = [self._flags(part) for order in orders for n in counts for part in (order[:n], order[n:])]
-        kept = self._probability(self._head.masked_logits(self._window, hidden))
+        kept = self._probability(self._head.logits_without(self._window, hidden))
         falls = (self._probability(np.array([self._logit]))[0] - kept).reshape(len(orders), len(counts), 2)
         return [(float(one[:, 0].mean()), float(one[:, 1].mean())) for one in falls]
 
     def _deletion(self, order: NDArray[np.int64]) -> tuple[float, ...]:
         counts = np.round(np.linspace(0, len(order), _CURVE_POINTS)).astype(int)
         hidden = [self._flags(order[:n]) for n in counts]
-        return tuple(self._probability(self._head.masked_logits(self._window, hidden)).tolist())
+        return tuple(self._probability(self._head.logits_without(self._window, hidden)).tolist())
 
     def _flags(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
         flags = np.zeros(len(self._window.ids), dtype=np.bool_)

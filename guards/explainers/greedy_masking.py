@@ -31,7 +31,7 @@ class GreedyMasking:
     def attribute(self, head: ExplainedHead, window: TokenWindow, budget: Budget) -> Attribution:
         guide = _GUIDE.attribute(head, window, budget).values
         hidden = np.zeros(len(window.ids), dtype=np.bool_)
-        logit = float(head.masked_logits(window, [hidden])[0])
+        logit = float(head.logits_without(window, [hidden])[0])
         towards = 1.0 if logit >= 0 else -1.0  # of the decision, in the logit of risk
         left = [int(place) for place in np.flatnonzero(window.own)[np.argsort(-towards * guide[window.own])]]
         order: list[int] = []
@@ -43,7 +43,7 @@ class GreedyMasking:
             masks = [hidden.copy() for _ in tried]
             for mask, place in zip(masks, tried, strict=True):
                 mask[place] = True
-            found = towards * head.masked_logits(window, masks)
+            found = towards * head.logits_without(window, masks)
             best = int(np.argmin(found))
             order.append(tried[best])
             falls.append(towards * logit - float(found[best]))

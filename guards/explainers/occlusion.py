@@ -20,7 +20,7 @@ class Occlusion:
         places = np.flatnonzero(window.own)
         hidden = [np.arange(len(window.ids)) == place for place in places]
         nothing = np.zeros(len(window.ids), dtype=np.bool_)
-        logits = head.masked_logits(window, [nothing, *hidden])
+        logits = head.logits_without(window, [nothing, *hidden])
         values = np.zeros(len(window.ids))
         values[places] = logits[0] - logits[1:]
         return Attribution(values, signed=True)

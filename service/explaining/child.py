@@ -40,10 +40,10 @@ def main(pipe: Connection, settings: ChildSettings) -> None:
     """Answers until the pipe is closed, which is how the parent's end is noticed, however it came about."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent ends us in its order
     os.nice(settings.niceness)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(settings.threads)
     opened = Opened(settings)
     pipe.send(Ready())
     while True:

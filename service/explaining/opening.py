@@ -14,6 +14,7 @@ def child_settings(settings: Settings) -> ChildSettings:
         model_cache=settings.model_cache,
         max_windows=settings.scoring.max_windows,
         niceness=settings.explanations.niceness,
+        threads=settings.explanations.threads,
         generator=backend.model if isinstance(backend, TransformersSettings) else None,
     )
 

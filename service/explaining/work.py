@@ -28,6 +28,7 @@ class ChildSettings:
     model_cache: Path
     max_windows: int
     niceness: int = 19
+    threads: int = 1
     generator: str | None = None
     open_models: int = 2  # reward models kept open, the least recently used one is closed
 

@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from service.rollout.commands import call
+from service.remote import call
 
 if TYPE_CHECKING:  # loading gRPC takes longer than most commands
     from google.protobuf.timestamp_pb2 import Timestamp

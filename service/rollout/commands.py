@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guards.errors import ConfigError
+from service.remote import call
 
 if TYPE_CHECKING:  # loading gRPC takes longer than most commands
-    from wardgate import Client
     from wardgate.v1.reward_model_pb2 import ListRewardModelsResponse, RewardModel
 
 
@@ -30,45 +27,6 @@ def set_rollout(options: Namespace) -> int:
 
 def roll_back(options: Namespace) -> int:
     return call(options, lambda client: _show(client.roll_back(), options.json))
-
-
-def call(options: Namespace, use: Callable[[Client], None]) -> int:
-    """Calls the server that the options name; what it refuses is told, with 2."""
-    from wardgate import WardgateError
-
-    try:
-        with _client(options) as client:
-            use(client)
-    except WardgateError as error:
-        print(f"wardgate: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def _client(options: Namespace) -> Client:
-    from wardgate import TLS, Client
-
-    tls = TLS(_read(options.ca_file, "--ca-file")) if options.ca_file else None
-    token = _token(_read(options.token_file, "--token-file")) if options.token_file else None
-    try:
-        return Client(options.server, tls=tls, token=token)
-    except ValueError as error:
-        raise ConfigError(
-            f"the token for {options.server} cannot be sent: over another machine's port it needs --ca-file"
-        ) from error
-
-
-def _token(content: bytes) -> str:
-    """The first one of a file as `grpc.tokens_file`."""
-    lines = (line.strip() for line in content.decode(errors="replace").splitlines())
-    return next((line for line in lines if line and not line.startswith("#")), "")
-
-
-def _read(file: Path, option: str) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{option} {file}: cannot be read: {error.strerror}") from error
 
 
 def _show_all(reply: ListRewardModelsResponse, as_json: bool) -> None:

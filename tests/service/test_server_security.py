@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from guards.errors import ConfigError
+from service.__main__ import main
 from service.config import GrpcSettings, TlsSettings
 from service.interceptors import Authentication
 from tests.fakes import FakeBackend, Running, ask, running_server, user, write_policy
@@ -193,6 +195,29 @@ async def test_mutual_tls_asks_for_a_certificate_of_ours(tmp_path: Path, certifi
     assert reply.decision.action == decisions.ACTION_BLOCK
     assert without.code is grpc.StatusCode.UNAVAILABLE
     assert stranger.code is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_the_command_asks_a_server_by_mutual_tls(
+    tmp_path: Path, certificates: Certificates, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = ["--certificate-file", str(certificates.folder / "client.pem")]
+    key = ["--key-file", str(certificates.folder / "client.key")]
+    trusted = ["--ca-file", str(certificates.folder / "ca.pem")]
+    async with secured(tmp_path, certificates, client_ca=True) as server:
+
+        async def check(*options: str) -> int:
+            return await asyncio.to_thread(main, ["check", "a bomb", "--server", server.address, *options])
+
+        assert await check(*trusted, *own, *key) == 0
+        assert capsys.readouterr().out.startswith("BLOCK")
+        assert await check(*trusted, *own) == 2
+        assert await check(*own, *key) == 2
+        assert await check(*trusted, *own, *key, "--config", "wardgate.yaml") == 2
+    assert main(["check", "a bomb", *trusted]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[2].split(" ")[0] for line in said] == [
+        "--certificate-file", "--certificate-file", "--config", "--token-file,",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_comprehensiveness_and_sufficiency_are_erasers(small: Opened) -> None:
     def probability(hidden: list[int]) -> float:
         flags = np.zeros(len(window.ids), dtype=np.bool_)
         flags[hidden] = True
-        logit = float(head.masked_logits(window, [flags])[0])
+        logit = float(head.logits_without(window, [flags])[0])
         return float(1 / (1 + np.exp(-logit if test.unsafe else logit)))
 
     counts = [max(1, round(share * len(order))) for share in (0.05, 0.1, 0.2, 0.5)]

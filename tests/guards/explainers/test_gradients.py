@@ -79,9 +79,9 @@ def test_occlusion_is_the_score_without_each_token(small: Opened) -> None:
     with torch.inference_mode():
         whole = head.logits(head.embed(ids), mask, segments)[0]
         for place in np.flatnonzero(window.own):
-            gone = ids.clone()
-            gone[0, place] = head.mask_id
-            expected = float(whole - head.logits(head.embed(gone), mask, segments)[0])
+            left = mask.clone()
+            left[0, place] = 0
+            expected = float(whole - head.logits(head.embed(ids), left, segments)[0])
             assert given[place] == pytest.approx(expected, abs=1e-5)
 
 

@@ -13,7 +13,7 @@ def test_the_first_token_is_the_one_whose_loss_weakens_the_decision_most(small: 
     nothing = np.zeros(len(window.ids), dtype=np.bool_)
     places = np.flatnonzero(window.own)
     assert len(places) <= 8  # so that the first step tries them all
-    logits = head.masked_logits(window, [nothing, *(np.arange(len(window.ids)) == place for place in places)])
+    logits = head.logits_without(window, [nothing, *(np.arange(len(window.ids)) == place for place in places)])
     towards = 1.0 if logits[0] >= 0 else -1.0
     falls = towards * (logits[0] - logits[1:])
     assert places[np.argmax(towards * values[places])] == places[np.argmax(falls)]

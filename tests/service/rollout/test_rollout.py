@@ -249,6 +249,8 @@ async def test_a_blind_active_version_takes_no_traffic_until_another_takes_over(
     versions.state.write_text(json.dumps({"format": 1, "active": blind}))
     async with open_app(versions.settings()) as app, client_of(app) as client:
         assert not app.ready
+        assert not await client.healthy()
+        assert await client.healthy("liveness")  # a restart would not mend it
         error = await refused(client.check("hello", timeout=1))
         await client.set_rollout("2", "active")
         await until(lambda: app.ready)
