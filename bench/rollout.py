@@ -171,7 +171,7 @@ def write_version(folder: Path, version: str, shift: float = _SHIFT) -> None:
     """The embedded heads once more, as another version: `shift` is added to their last biases, in reward logits."""
     folder.mkdir(parents=True)
     tensors = load_file(EMBEDDED_DIR / HEADS_FILE)
-    for name in [name for name in tensors if name.endswith("outer.bias")]:
+    for name in [name for name in tensors if name.endswith(".offset")]:
         tensors[name] = tensors[name] + shift
     save_file(tensors, folder / HEADS_FILE)
     manifest, _ = load_manifest(EMBEDDED_DIR)
