@@ -9,7 +9,7 @@ import pytest
 from service.app import App
 from tests.e2e.running import OpenApp, scoring_settings
 from wardgate import AsyncClient
-from wardgate.v1.decision_pb2 import ACTION_ALLOW, ACTION_BLOCK
+from wardgate.v1.decision_pb2 import ACTION_ALLOW, ACTION_BLOCK, ACTION_FLAG
 
 pytestmark = pytest.mark.models
 
@@ -37,7 +37,7 @@ async def test_the_last_part_of_a_harmful_request_is_blocked_and_explained_by_al
         refused = await client.check(
             [*told(PARTS, "I can't help with that.")[:-2], {"role": "user", "content": HARMLESS[0]}]
         )
-        assert refused.decision.action == ACTION_ALLOW
+        assert refused.decision.action in (ACTION_ALLOW, ACTION_FLAG)  # who was stopped may go on
 
 
 async def test_harmless_turns_pass_and_cost_one_window_more(open_app: OpenApp) -> None:
