@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from tests.names import name_server
-from tests.waiting import until
+from tests.waiting import until, until_true
 from wardgate import AsyncClient, WardgateError
 from wardgate.v1 import guardrail_pb2, guardrail_pb2_grpc
 
@@ -112,14 +112,21 @@ async def test_no_call_fails_while_every_replica_is_replaced_at_a_new_address() 
 
 async def test_a_replica_that_dies_with_hundreds_of_calls_in_flight_fails_none_of_them() -> None:
     dying, other = Replica("127.0.0.2"), Replica("127.0.0.3")
-    dying.before = lambda _: asyncio.Event().wait()
     async with (
         running(dying, other) as port,
         AsyncClient(f"ipv4:127.0.0.2:{port},127.0.0.3:{port}") as client,
         asyncio.TaskGroup() as tasks,
     ):
+
+        async def both_are_connected() -> bool:
+            await client.check("hello")
+            return bool(dying.calls and other.calls)
+
+        await until_true(both_are_connected)  # until then the one that is gets every call
+        before = dying.calls
+        dying.before = lambda _: asyncio.Event().wait()
         calls = [tasks.create_task(client.check("hello")) for _ in range(400)]
-        await until(lambda: dying.calls >= 150)
+        await until(lambda: dying.calls >= before + 150)
         await dying.server.stop(0)
     assert {call.result().request_id for call in calls} == {other.name}
 
