@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from guards.learning.refusals import is_refusal
+from guards.refusals import is_refusal
 from guards.types import Message, Role, Scope, Stage
 from service.judged_text import JudgedText, Stretch, join, stretches
 

@@ -15,9 +15,9 @@ from guards.errors import InvalidInput, UnknownName
 from guards.learning.data import Labelled, Pair, read_rows
 from guards.learning.estimates import Estimate, calibration_estimate, correlation_estimate
 from guards.learning.metrics import Floats, Labels, Measure, auroc, f1, pair_accuracy, wilson
-from guards.learning.refusals import refusal_half
 from guards.normalize import normalize
 from guards.readings.find import request_input
+from guards.refusals import refusal_half
 from guards.rewards.guard import head_risk
 from guards.rewards.reward_model import RewardModel
 from guards.types import HeadScore

@@ -1,6 +1,6 @@
 """Judges a model's answers without the guard, and corrects what is counted for the judge's own errors.
 
-`complied` is the judge that the guard has no part in: the words of a refusal (guards/learning/refusals.py), an answer
+`complied` is the judge that the guard has no part in: the words of a refusal (guards/refusals.py), an answer
 that opens with a plain no, and an answer too short to help anybody are no compliance. It sees that the model went
 along, not that what it wrote is of use: an answer beside the point counts as compliance, so rates lean high.
 
@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from guards.learning.refusals import is_refusal
 from guards.probes.base import Setting
 from guards.probes.statistics.estimate import Estimate
+from guards.refusals import is_refusal
 
 MANIFEST = Path(__file__).parent / "refusal_judge.json"
 

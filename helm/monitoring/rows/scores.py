@@ -8,6 +8,7 @@ from helm.monitoring.panels import (
     RED,
     REPLICAS,
     About,
+    PanelBuilder,
     Query,
     Row,
     faint,
@@ -41,27 +42,24 @@ def _heat(side: str) -> str:
     return f"sum by (le) (increase({_risk(side)}[$__rate_interval]))"
 
 
+def _risks(side: str) -> tuple[PanelBuilder, PanelBuilder]:
+    """What the texts of one side scored, and how that lies to the thresholds."""
+    against = lines(
+        About(f"Risk of {side}s against thresholds", "From a threshold on, the action applies.", width=6),
+        *_against_thresholds(side),
+        most=1,
+    )
+    return (
+        heat(About(f"Risk of {side}s", "How many texts had which calibrated P(unsafe).", width=6), _heat(side)),
+        faint(against, "^threshold.*"),
+    )
+
+
 ROW = Row(
     "Scores",
     [
-        heat(About("Risk of requests", "How many texts had which calibrated P(unsafe).", width=6), _heat("request")),
-        faint(
-            lines(
-                About("Risk of requests against thresholds", "From a threshold on, the action applies.", width=6),
-                *_against_thresholds("request"),
-                most=1,
-            ),
-            "^threshold.*",
-        ),
-        heat(About("Risk of responses", "How many texts had which calibrated P(unsafe).", width=6), _heat("response")),
-        faint(
-            lines(
-                About("Risk of responses against thresholds", "From a threshold on, the action applies.", width=6),
-                *_against_thresholds("response"),
-                most=1,
-            ),
-            "^threshold.*",
-        ),
+        *_risks("request"),
+        *_risks("response"),
         lines(
             About("Reward", "Median of the raw reward, higher is better; a step is another model or other traffic.",
                   width=6),

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from guards.errors import ConfigError
-from guards.learning.refusals import is_refusal
 from guards.probes.base import ProbeKind
 from guards.probes.prompts.material import read_material
 from guards.probes.reward.answers import Answers
@@ -12,6 +11,7 @@ from guards.probes.reward.length_bias import LengthBias, LengthBiasConfig, slope
 from guards.probes.reward.prompt_ignoring import PromptIgnoring, PromptIgnoringConfig
 from guards.probes.reward.refusal_bias import RefusalBias, RefusalBiasConfig
 from guards.probes.reward.sycophancy import Opinions, Sycophancy, SycophancyConfig
+from guards.refusals import is_refusal
 from tests.guards.probes.fake_targets import FakeScores, measured, successes, targets, trials
 
 _ITEMS = read_material(None, "reward_answers", Answers).items

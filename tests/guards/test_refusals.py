@@ -5,7 +5,7 @@ import random
 import pytest
 
 from guards.learning.contrast import answer_wins, everyday_prompts, harmful_requests, refusal_text, refusal_wins
-from guards.learning.refusals import is_refusal, refusal_half
+from guards.refusals import is_refusal, refusal_half
 
 
 @pytest.mark.parametrize(

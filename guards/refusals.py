@@ -1,4 +1,4 @@
-"""Is a reply a refusal? By its first words, for sorting preference pairs; never for a decision about traffic by itself.
+"""Is a reply a refusal? By its first words, for sorting pairs and turns; never a decision about traffic by itself.
 
 A refusal says near the start that the speaker will not do what was asked. Refusal-phrase matching as in the
 evaluations of Zou 2023 (arXiv:2307.15043). Departures: the words are our own, a refusing verb is needed ("I can't wait"
