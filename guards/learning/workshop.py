@@ -33,7 +33,7 @@ from guards.normalize import NORMALIZER_VERSION
 from guards.rewards.manifest import Kind, file_sha256
 from guards.rewards.torch_model import load_encoder, upper_layers
 
-_FORMAT = "2"  # raise when fitting changes, so that old fits are not used
+_FORMAT = "3"  # raise when fitting changes, so that old fits are not used
 _FITS_AT_ONCE = 8  # each holds some 1.5 GB
 
 
@@ -118,7 +118,7 @@ def open_workshop(place: Place, progress: Progress) -> Workshop:
     heads, tables = head_corpora(corpus, recipe, anchor_rows(place.recipe.parent / recipe.anchor))
     _check_folds(recipe, heads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder = load_encoder(place.encoder_dir)
+    encoder = load_encoder(place.encoder_dir, "eager")  # on CPUs the fused attention is slow on the way back
     encoder.to(device)  # type: ignore[arg-type]  # transformers wraps torch's method without its types
     cache = StateCache(
         place.cache_dir / "states",

@@ -115,7 +115,10 @@ class RewardNetwork(nn.Module):
 def load_encoder(encoder_dir: Path, attention: str = "sdpa") -> PreTrainedModel:
     """The frozen encoder in fp32 from local files only; `attention` is sdpa or eager."""
     try:
-        config = AutoConfig.from_pretrained(str(encoder_dir), local_files_only=True, trust_remote_code=False)
+        # a mask for every pair of tokens would be a third of a training step
+        config = AutoConfig.from_pretrained(
+            str(encoder_dir), local_files_only=True, trust_remote_code=False, attention_probs_dropout_prob=0.0
+        )
         weights = load_file(encoder_dir / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"no encoder in {encoder_dir}; run `wardgate models pull`") from error
