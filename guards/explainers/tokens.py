@@ -12,12 +12,14 @@ from guards.explainers.window import Side, TokenSource, TokenWindow
 from guards.normalize import NormalizedText
 from guards.readings.reading import Reading
 from guards.rewards.encoding import TextEncoder
+from guards.rewards.manifest import Kind
 
 
 def token_windows(encoder: TextEncoder, item: ScoreInput, max_windows: int) -> tuple[TokenWindow, ...]:
     """Of the text alone, in the order of `encoder.encode`; none of them is padded."""
     encoded = encoder.encode(ScoreInput(item.prompt, item.response), max_windows)
     judged, side = (item.prompt, Side.PROMPT) if item.response is None else (item.response, Side.RESPONSE)
+    kind: Kind = "prompt" if item.response is None else "exchange"
     own = _sources(encoder, judged, side)
     special = TokenSource(Side.SPECIAL, "", 0, 0)
     opening = [special]
@@ -25,7 +27,8 @@ def token_windows(encoder: TextEncoder, item: ScoreInput, max_windows: int) -> t
         context = _sources(encoder, item.prompt, Side.PROMPT)
         opening = [special, *context[encoder.context_start(len(context)) :], special]
     found = []
-    for sequence, (start, end) in zip(encoded.sequences, encoder.bounds(len(own), max_windows), strict=True):
+    kept, sentences = encoder.bounds(kind, judged.text, encoder.tokens(judged.text), max_windows)
+    for sequence, (start, end) in zip(encoded.sequences, (*kept, *sentences), strict=True):
         sources = (*opening, *own[start:end], special)
         assert len(sources) == len(sequence)
         found.append(

@@ -10,7 +10,7 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from guards.learning.recipe import COMPANY, DISGUISED
+from guards.learning.recipe import ALONE, COMPANY, DISGUISED
 from guards.policy import load_policy, withholding_risk
 from guards.rewards.manifest import Figure, HeadSpec, Manifest, load_manifest
 from guards.rewards.reward_model import EMBEDDED_DIR
@@ -29,7 +29,11 @@ _WORDS = {
     "accuracy_safe": "refusal pairs right, safe half: the answer should win",
     "accuracy_unsafe": "refusal pairs right, unsafe half: the refusal should win",
 }
-_VARIANTS = {COMPANY: ", in company", DISGUISED: ", in disguise"}  # after a source's name: after its kind
+_VARIANTS = {
+    COMPANY: ", in company",
+    ALONE: ", single sentences",
+    DISGUISED: ", in disguise",
+}  # after a source's name: after its kind
 _KINDS = (
     "safe and unsafe",
     *(f"{kind}{variant}" for kind in ("unsafe", "safe") for variant in ("", *_VARIANTS.values())),

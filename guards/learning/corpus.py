@@ -22,6 +22,7 @@ from guards.learning.contrast import (
 )
 from guards.learning.data import Labelled, Pair, Row, read_rows
 from guards.learning.recipe import (
+    ALONE,
     COMPANY,
     DISGUISED,
     MADE_ANSWERS,
@@ -117,7 +118,8 @@ def _made(rows: Sequence[Row], made: Made, seed: int) -> list[Row]:
             result += _refusals(seed, READ_REFUSALS, dict.fromkeys(sample, source))
     asking = (*PLAIN_REQUESTS, *WRITTEN_REQUESTS, "harmful_requests", *{row.family for row in families if row.harmful})
     company = _in_company([*rows, *result], asking, _sentences(rows, made), made.in_company_per_source, seed)
-    return [*result, *company, *_answered(rows, made, seed), *_over_refusals(rows, seed), *_by_question(rows, seed)]
+    pairs = [*_answered(rows, made, seed), *_over_refusals(rows, seed), *_by_question(rows, seed)]
+    return [*result, *company, *_alone([*rows, *pairs], made, seed), *pairs]
 
 
 def _in_company(
@@ -135,6 +137,25 @@ def _in_company(
         name = f"{seed}:company:{source}:{label}"
         sample = _chooser(name).sample(prompts, min(count, len(prompts)))
         result += [Labelled(text, None, label, source + COMPANY) for text in in_company(name, sample, sentences)]
+    return result
+
+
+def _alone(rows: Sequence[Row], made: Made, seed: int) -> list[Row]:
+    """Single sentences of harmless texts are harmless; of harmful ones nobody knows which."""
+    groups: dict[str, set[str]] = {}
+    for row in rows:
+        if not isinstance(row, Labelled) or row.label or "+" in row.source:
+            continue
+        text = row.prompt if row.response is None else row.response
+        if row.response is None or origin(row.source) in made.sentences_of_replies:
+            pieces = [piece.strip() for piece in _SENTENCE_OR_LINE_END.split(text)]
+            groups.setdefault(row.source, set()).update(pieces if len(pieces) > 1 else ())
+    result: list[Row] = []
+    for source, pieces in sorted(groups.items()):
+        whole = sorted(piece for piece in pieces if _SENTENCE[0] <= len(piece) <= _SENTENCE[1])
+        chooser = _chooser(f"{seed}:alone:{source}")
+        sample = chooser.sample(whole, min(made.sentences_per_source, len(whole)))
+        result += [Labelled(text, None, 0, source + ALONE) for text in sample]
     return result
 
 
@@ -159,8 +180,10 @@ PLAIN_REQUESTS = (
     "strongreject",
     "tdc2023",
 )
-WRITTEN_REQUESTS = ("written_a", "written_b")  # so do these, beside harmless ones that sound alike
+WRITTEN_REQUESTS = ("written_a", "written_b", "written_daily")  # so do these, beside harmless ones that sound alike
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_SENTENCE_OR_LINE_END = re.compile(r"(?<=[.!?;:])\s+|\n+")
+_SENTENCE = 15, 250  # code points of one that is learned from alone
 
 
 def _disguised(rows: Sequence[Row], disguise: Disguise, seed: int) -> list[Row]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,19 +147,18 @@ class Fit:
         return Fitted(watched, tensors)
 
     def score(self, head: str, texts: Ints) -> Floats32:
-        """Members' rewards [n, members] of texts: of each text the worst window's, as in serving."""
+        """Members' rewards [n, members] of texts: of each text the worst window's or sentence's, as in serving."""
         self.network.eval()
         states = self._states[self.network.kinds[head]]
-        windows = np.unique(np.concatenate([states.first[texts], states.last[texts]]))
+        windows = states.windows_of(np.unique(texts))
         scored = np.zeros((int(windows.max(initial=-1)) + 1, self._recipe.training.members), np.float32)
         by_length = windows[np.argsort(states.length[windows], kind="stable")]
         with torch.inference_mode():
             for rows in _chunks(by_length, states.length, _EVALUATION_TOKENS):
                 pooled = self.network(*states.batch(rows, self._device))
                 scored[rows] = self.network.rewards(head, pooled).float().cpu().numpy()
-        first, last = scored[states.first[texts]], scored[states.last[texts]]
-        worse = (last.mean(-1) < first.mean(-1))[:, None]
-        return np.asarray(np.where(worse, last, first), dtype=np.float32)
+        worst = [at + scored[at : at + count].mean(-1).argmin() for at, count in _runs(states, texts)]
+        return scored[np.array(worst, dtype=np.int64)]
 
     def _jobs_of(self, name: str, head: HeadRecipe, examples: Examples, seed: int) -> list[_Job]:
         weights = self._recipe.weights
@@ -236,6 +235,11 @@ class Fit:
         heads = {name: tensor.detach().contiguous() for name, tensor in self.network.heads.state_dict().items()}
         tensors = {**heads, **adapter_tensors(self.network.layers)}
         return {name: tensor.cpu().clone() for name, tensor in tensors.items()}
+
+
+def _runs(states: States, texts: Ints) -> Iterator[tuple[int, int]]:
+    """Of each text its first window and their number."""
+    return zip(states.first[texts].tolist(), states.count[texts].tolist(), strict=True)
 
 
 def _chunks(windows: Ints, length: Ints, tokens: int) -> list[Ints]:

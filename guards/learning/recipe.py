@@ -36,6 +36,8 @@ class Made(_Part):
     pairs_per_source: int = Field(default=150, ge=0)
     answer_sources: tuple[str, ...] = ()  # of responses to harmless prompts: each gets a refusal to be better than
     in_company_per_source: int = Field(default=0, ge=0)  # of each source and label: again, among ordinary sentences
+    sentences_per_source: int = Field(default=0, ge=0)  # of each source's harmless texts: some sentences on their own
+    sentences_of_replies: tuple[str, ...] = ()  # sources of safe responses whose sentences are taken, too
 
 
 class Disguise(_Part):
@@ -52,6 +54,7 @@ class Disguise(_Part):
 
 
 COMPANY = "+company"  # after a source's name: its prompts again, among ordinary sentences
+ALONE = "+alone"  # after a source's name: single sentences of its harmless texts
 DISGUISED = "+disguised"  # after a source's name: its prompts again, under an evasion technique
 # replies by template to a source's prompts, as parts of these: `made_answers#kitchen`
 MADE_REPLIES = MADE_ANSWERS, MADE_REFUSALS, READ_REFUSALS = "made_answers", "made_refusals", "read_refusals"
@@ -60,7 +63,7 @@ MADE_REPLIES = MADE_ANSWERS, MADE_REFUSALS, READ_REFUSALS = "made_answers", "mad
 class Fold(_Part):
     """Sources that are held out together, of all heads; each with what is made of its prompts.
 
-    That is: its prompts in company and in disguise, and replies to them by template.
+    That is: its prompts in company and in disguise, its sentences, and replies to its prompts by template.
     """
 
     name: str
@@ -69,7 +72,7 @@ class Fold(_Part):
     @field_validator("sources")
     @classmethod
     def _with_variants(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
-        variants = (f"{source}{variant}" for source in sources for variant in (COMPANY, DISGUISED))
+        variants = (f"{source}{variant}" for source in sources for variant in (COMPANY, ALONE, DISGUISED))
         return (*sources, *variants, *(f"{reply}#{source}" for source in sources for reply in MADE_REPLIES))
 
 
@@ -144,7 +147,7 @@ class Recipe(_Part):
     window: WindowSpec
     pooling: PoolingSpec
     adapter: AdapterSpec
-    max_windows: int = Field(default=1, ge=1, le=2)  # of a training text, from both ends
+    max_windows: int = Field(default=1, ge=1)  # of a text that is scored, from both ends; the first is learned from
     files: tuple[DataFile, ...] = Field(min_length=1)
     made: Made = Made()
     disguise: Disguise = Disguise()

@@ -29,6 +29,7 @@ from guards.rewards.torch_model import lower_states
 Progress = Callable[[str, int, int], None]  # what, done, total
 Ints = NDArray[np.int64]
 
+_FORMAT = "2"  # raise when what is kept changes, so that old states are not used
 _BATCH_TOKENS = 4096
 
 
@@ -49,7 +50,14 @@ class States:
     start: Ints  # [windows]
     length: Ints  # [windows]
     first: Ints  # [texts]: a text's first window
-    last: Ints  # [texts]: its last; the same for a text of one window
+    count: Ints  # [texts]: its windows and sentences, one after the other from the first on
+    tokens: Ints  # [texts]: how long it is, special tokens and a response's prompt aside
+
+    def windows_of(self, texts: Ints) -> Ints:
+        """All windows and sentences of some texts, text after text."""
+        count = self.count[texts]
+        before = np.cumsum(count) - count
+        return np.asarray(np.arange(int(count.sum())) + np.repeat(self.first[texts] - before, count))
 
     def batch(self, windows: Ints, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """(hidden [B, T, width] fp32, mask [B, T], segments [B, T]) of some windows, padded to the longest."""
@@ -70,7 +78,7 @@ class States:
 
 
 class StateCache:
-    """States of fixed lists of texts: at most `max_windows` windows of each, from both ends."""
+    """States of fixed lists of texts: at most `max_windows` windows of each, from both ends, and their sentences."""
 
     def __init__(
         self,
@@ -88,7 +96,7 @@ class StateCache:
         self._layers = layers
         self._max_windows = max_windows
         self._device = device
-        described = [encoder.model_dump_json(), window.model_dump_json(), NORMALIZER_VERSION]
+        described = [_FORMAT, encoder.model_dump_json(), window.model_dump_json(), NORMALIZER_VERSION]
         self._setting = "\n".join([*described, str(layers), str(max_windows), device.type])
 
     def states(self, model: PreTrainedModel, texts: Sequence[TextKey], progress: Progress) -> States:
@@ -96,7 +104,7 @@ class StateCache:
         folder = self._cache_dir / self._digest(texts)
         if not (folder / "done").exists():
             self._compute(model, texts, folder, progress)
-        names = ("hidden", "segments", "start", "length", "first", "last")
+        names = ("hidden", "segments", "start", "length", "first", "count", "tokens")
         return States(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in names))
 
     def _digest(self, texts: Sequence[TextKey]) -> str:
@@ -111,14 +119,13 @@ class StateCache:
     def _compute(self, model: PreTrainedModel, texts: Sequence[TextKey], folder: Path, progress: Progress) -> None:
         tokens = TextEncoder.from_file(self._encoder_dir / "tokenizer.json", self._window)
         sequences: list[EncodedSequence] = []
-        first, last = np.empty(len(texts), np.int64), np.empty(len(texts), np.int64)
+        first, count, judged = (np.empty(len(texts), np.int64) for _ in range(3))
         for row, text in enumerate(texts):
             response = None if text.response is None else normalize(text.response)
             encoded = tokens.encode(ScoreInput(normalize(text.prompt), response), self._max_windows)
-            kept = encoded.sequences if len(encoded.sequences) <= 2 else (encoded.sequences[0], encoded.sequences[-1])
-            first[row] = len(sequences)
-            sequences += kept
-            last[row] = len(sequences) - 1
+            first[row], count[row] = len(sequences), len(encoded.sequences)
+            judged[row] = encoded.coverage.tokens_total
+            sequences += encoded.sequences
         length = np.array([len(sequence) for sequence in sequences], np.int64)
         start = np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64)
         shutil.rmtree(folder, ignore_errors=True)
@@ -132,7 +139,8 @@ class StateCache:
         for name, array in (("segments", segments), ("start", start), ("length", length)):
             np.save(folder / f"{name}.npy", array)
         np.save(folder / "first.npy", first)
-        np.save(folder / "last.npy", last)
+        np.save(folder / "count.npy", count)
+        np.save(folder / "tokens.npy", judged)
         (folder / "done").touch()
 
     def _forward(

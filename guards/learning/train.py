@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from guards.learning.figures import head_figures
 from guards.learning.fit import Floats32
 from guards.learning.heldout import HeldOutScores, ScoredPair, ScoredRow
 from guards.learning.recipe import Recipe, in_figures
-from guards.learning.states import Ints, Progress, States
+from guards.learning.states import Ints, Progress
 from guards.learning.suite import measure_suite
 from guards.learning.workshop import Place, Task, Workshop, anchor_rows, open_workshop, run_tasks
 from guards.normalize import NORMALIZER_VERSION
@@ -107,7 +106,7 @@ def _scores(workshop: Workshop, seeds: int) -> HeldOutScores:
     recipe = workshop.recipe
     by_seed = {seed: cross_fitted(workshop, seed) for seed in _seeds(recipe, seeds)}
     epochs = best_epochs(workshop, by_seed[recipe.seed])
-    tokens = {kind: _tokens(states) for kind, states in workshop.states.items()}
+    tokens = {kind: states.tokens for kind, states in workshop.states.items()}
     rows: list[ScoredRow] = []
     pairs: list[ScoredPair] = []
     for seed, held_out in by_seed.items():
@@ -155,9 +154,3 @@ def _on_anchor_scale(tensors: dict[str, Tensor], on_anchor: dict[str, Floats32])
         result[f"{name}.outer"] = tensors[f"{name}.outer"] * scale
         result[f"{name}.offset"] = tensors[f"{name}.offset"] * scale + offset
     return {name: tensor.half().contiguous() for name, tensor in result.items()}
-
-
-def _tokens(states: States) -> Ints:
-    """[texts]: tokens of the windows that were kept, special tokens included."""
-    both = states.length[states.first] + states.length[states.last]
-    return np.asarray(np.where(states.first == states.last, states.length[states.first], both))

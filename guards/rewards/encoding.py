@@ -2,7 +2,8 @@
 
 A prompt is [CLS] window [SEP]; an exchange is [CLS] prompt-tail [SEP] response-window [SEP] with
 segment 1 from the response on. Every token of the judged text lies in some window, unless
-`max_windows` bounds the work; then the windows kept come from both ends of the text.
+`max_windows` bounds the work; then the windows kept come from both ends of the text. A prompt's sentences
+in them may be windows, too (guards/rewards/sentences.py).
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from guards.normalize import NormalizedText
 from guards.readings.reading import Reading
 from guards.rewards.manifest import Kind, WindowSpec
 from guards.rewards.runtimes.base import IntArray, TokenBatch
+from guards.rewards.sentences import sentence_bounds
 from guards.rewards.whole_words import whole_words
 from guards.types import Coverage
 from guards.windows import windows
+
+Bounds = list[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class EncodedSequence:
 
 @dataclass(frozen=True, slots=True)
 class EncodedText:
-    """All windows of one judged text and of its readings; none when the model does not judge such texts."""
+    """All windows and sentences of one judged text, then those of its readings; none when no head judges it."""
 
     kind: Kind
     sequences: tuple[EncodedSequence, ...]
@@ -111,10 +115,21 @@ class TextEncoder:
         """Without special tokens."""
         return self._tokenizer.encode(text, add_special_tokens=False)
 
-    def bounds(self, total: int, max_windows: int) -> list[tuple[int, int]]:
-        """The windows [start, end) over `total` tokens of a judged text."""
+    def bounds(self, kind: Kind, text: str, tokens: Encoding, max_windows: int) -> tuple[Bounds, Bounds]:
+        """Tokens [start, end) of a judged text's windows, and of the sentences that are read alone."""
+        total = len(tokens.ids)
         bounds = list(windows(total, self._window.size, self._window.overlap)) if total else [(0, 0)]
-        return both_ends(bounds, max_windows)
+        kept = both_ends(bounds, max_windows)
+        if kind != "prompt" or self._window.sentences is None:
+            return kept, []
+        sentences = sentence_bounds(text, tokens.offsets, self._window.sentences)
+        return kept, [one for one in sentences if self._is_read(one, kept)]
+
+    def _is_read(self, sentence: tuple[int, int], kept: Bounds) -> bool:
+        """A sentence that is no longer than a window, of the part of the text that is scored."""
+        start, end = sentence
+        edges = (any(first <= token < last for first, last in kept) for token in (start, end - 1))
+        return end - start <= self._window.size and all(edges)
 
     def context_start(self, total: int) -> int:
         """The first of a prompt's tokens that a response's windows see."""
@@ -132,16 +147,15 @@ class TextEncoder:
         self, kind: Kind, text: NormalizedText, opening: Sequence[int], context: Sequence[int], max_windows: int
     ) -> EncodedText:
         tokens = self.tokens(text.text)
-        total = len(tokens.ids)
-        kept = self.bounds(total, max_windows)
+        kept, sentences = self.bounds(kind, text.text, tokens, max_windows)
         own_segment = 0 if kind == "prompt" else 1
         sequences = []
-        for start, end in kept:
+        for start, end in (*kept, *sentences):
             body = [*opening, *tokens.ids[start:end], self._sep]
             ids = np.array([*context, *body], dtype=np.int64)
             segments = np.array([0] * len(context) + [own_segment] * len(body), dtype=np.int64)
             sequences.append(EncodedSequence(ids, segments, *source_of(text, tokens.offsets, start, end)))
-        coverage = Coverage(total, covered(kept), len(kept))
+        coverage = Coverage(len(tokens.ids), covered(kept), len(kept))
         return EncodedText(kind, tuple(sequences), coverage)
 
 

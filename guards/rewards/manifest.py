@@ -36,12 +36,20 @@ class EncoderSpec(_Part):
     tokenizer_sha256: str = Field(pattern="^[0-9a-f]{64}$")  # of tokenizer.json
 
 
+class SentencesSpec(_Part):
+    """Sentences of a prompt that are read alone beside its windows, in tokens (guards/rewards/sentences.py)."""
+
+    least: int = Field(ge=1)  # a shorter one joins its neighbour
+    from_tokens: int = Field(ge=2)  # a shorter text has none
+
+
 class WindowSpec(_Part):
     """Tokens, special tokens excluded."""
 
     size: int = Field(ge=8)
     overlap: int = Field(ge=0)
     context: int = Field(ge=0)  # prompt tail in front of every response window
+    sentences: SentencesSpec | None = None
 
 
 class PartsSpec(_Part):
