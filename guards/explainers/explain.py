@@ -39,7 +39,7 @@ class RewardExplainer:
         self._encoder = encoder
         self._max_windows = max_windows
         self._heads: Mapping[str, ExplainedHead] = {
-            spec.name: ExplainedHead(twin, spec.name, mask_id) for spec in network.specs
+            spec.name: ExplainedHead(network, twin, spec.name, mask_id) for spec in network.specs
         }
 
     @property

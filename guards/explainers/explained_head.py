@@ -1,9 +1,9 @@
 """One head of a reward network, opened up: its word vectors as input, its attention as output.
 
-Serving runs on onnxruntime or with torch's fused attention, which gives no attention weights, and switching the serving
-network over would change it under live requests. So explanations have a *twin*: the same weights, not copied, under
-attention that is written out. The twin is read-only and its parameters have no gradients: any number of threads may
-explain at once.
+Torch's fused attention gives no attention weights, and switching a network over would change it under whoever else is
+using it. So where attention is asked for, explanations have a *twin*: the same weights, not copied, under attention
+that is written out. Both are read-only and their parameters have no gradients: any number of threads may explain at
+once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from guards.explainers.eager import eager_twin_of
 from guards.explainers.window import TokenWindow
 from guards.rewards.manifest import Calibration, HeadSpec
 from guards.rewards.pooling import pool_sides
-from guards.rewards.torch_model import PooledEncoder, RewardNetwork, head_rewards
+from guards.rewards.torch_model import PooledEncoder, RewardNetwork, part_rewards
 
 Floats = NDArray[np.float64]
 
@@ -38,25 +38,30 @@ def eager_twin(network: RewardNetwork) -> RewardNetwork:
 
 @dataclass(frozen=True)
 class Attended:
-    """`logits` [B]: of risk. `attentions`: per layer [B, heads, T, T], rows sum to 1. `states`: the pooled layers'."""
+    """`logits` [B]: of risk. `attentions`: per layer [B, heads, T, T], rows sum to 1. `states`: the pooled layers'.
+
+    `deciding` [B, members]: the part of the text that each member of the ensemble judged worst; 0 is the whole.
+    """
 
     logits: Tensor
     attentions: tuple[Tensor, ...]
     states: tuple[Tensor, ...]
+    deciding: Tensor
 
 
 class ExplainedHead:
     """What is explained is the logit of risk, `-(a * reward + b)`: positive is unsafe, and its sigmoid is the risk."""
 
-    def __init__(self, twin: RewardNetwork, head: str, mask_id: int) -> None:
+    def __init__(self, network: RewardNetwork, twin: RewardNetwork, head: str, mask_id: int) -> None:
         """`mask_id`: the token that stands for "nothing here". Raises UnknownName for a head that is not there."""
-        found = {spec.name: spec for spec in twin.specs}
+        found = {spec.name: spec for spec in network.specs}
         if head not in found:
             raise UnknownName("head", head, tuple(found))
         self.spec: HeadSpec = found[head]
         self.mask_id = mask_id
-        self._network = twin
-        self._encoder = twin.pooled.encoder
+        self._network = network
+        self._encoder = network.pooled.encoder
+        self._written_out = twin.pooled.encoder
         words = self._encoder.get_input_embeddings()
         assert isinstance(words, nn.Embedding)
         self._words = words
@@ -85,14 +90,23 @@ class ExplainedHead:
         vectors: Tensor = self._words(ids)
         return vectors
 
-    def logits(self, vectors: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
-        """Word vectors [B, T, D] -> [B]; differentiable."""
-        return self.attended(vectors, mask, segments, attentions=False).logits
+    def logits(self, vectors: Tensor, mask: Tensor, segments: Tensor, deciding: Tensor | None = None) -> Tensor:
+        """Word vectors [B, T, D] -> [B]; differentiable. `deciding` as in `attended`."""
+        return self.attended(vectors, mask, segments, attentions=False, deciding=deciding).logits
 
-    def attended(self, vectors: Tensor, mask: Tensor, segments: Tensor, attentions: bool = True) -> Attended:
+    def attended(
+        self,
+        vectors: Tensor,
+        mask: Tensor,
+        segments: Tensor,
+        attentions: bool = True,
+        deciding: Tensor | None = None,
+    ) -> Attended:
+        """With `deciding`, [B, members] or [1, members] for all, that part gives the logit, worst or not."""
         pooling = self._network.pooled.pooling
         types = segments if pooling.token_types else torch.zeros_like(segments)
-        out = self._encoder(
+        encoder = self._written_out if attentions else self._encoder
+        out = encoder(
             inputs_embeds=vectors,
             attention_mask=mask,
             token_type_ids=types,
@@ -101,9 +115,10 @@ class ExplainedHead:
         )
         states = tuple(out.hidden_states[layer] for layer in pooling.layers)
         pooled = pool_sides(states, pooling, mask, segments)
-        rewards = head_rewards(self._network.heads[self.spec.name], pooled, self.spec.input).mean(-1)
-        logits = -(self.calibration.a * rewards + self.calibration.b)
-        return Attended(logits, tuple(out.attentions) if attentions else (), states)
+        by_part = part_rewards(self._network.heads[self.spec.name], pooled, self.spec.input)
+        chosen = by_part.deciding() if deciding is None else deciding
+        logits = -(self.calibration.a * by_part.of(chosen).mean(-1) + self.calibration.b)
+        return Attended(logits, tuple(out.attentions) if attentions else (), states, chosen)
 
     def logits_without(self, window: TokenWindow, hidden: Sequence[NDArray[np.bool_]], at_once: int = 2048) -> Floats:
         """The logit without some tokens, [n] x flags [T]: nothing attends to them or pools them; [n].

@@ -22,7 +22,7 @@ from guards.explainers.window import TokenWindow
 
 _TRIED = 8  # tokens at each step
 _SHARE = 0.2  # of the own tokens that are masked one after the other
-_GUIDE = IntegratedGradients(first_steps=16, most_steps=16)
+_GUIDE = IntegratedGradients(most_steps=11)
 
 
 class GreedyMasking:

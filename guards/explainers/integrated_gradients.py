@@ -1,9 +1,14 @@
 """Integrated gradients: the gradient along the way from a text without words to the text.
 
 Source: Sundararajan, Taly and Yan 2017, "Axiomatic Attribution for Deep Networks" (arXiv:1703.01365). The values add up
-to the change of the logit of risk; how far they fail to is the completeness error. Departures: the midpoint rule, and
-twice as many steps until the error is within `MOST_ERROR` or the time is up; the baseline keeps special tokens and
-replaces every own token by the mask token (or the padding token), at its own place.
+to the change of the logit of risk; how far they fail to is the completeness error. Departures:
+
+- The baseline keeps special tokens and replaces every own token by the mask token (or the padding token), at its place.
+- A prompt's reward is the least of its parts', which has a kink wherever another part becomes the least. So the part
+  that decided at the text itself gives the logit all along the way: at the text that is the logit that was served.
+- The points lie denser where most happens, by the sinh substitution (Johnston and Elliott 2005, IJNME 62), and are
+  summed with Gregory's end weights (Press 2007, Numerical Recipes, 4.1.14): the same integral for a third of the steps.
+  Twice as many until the error is within `MOST_ERROR` or the time is up; the points of before are used again.
 """
 
 from __future__ import annotations
@@ -24,56 +29,90 @@ SMALLEST_CHANGE = 0.1  # of the logit: below it the error is told as a share of 
 _TOKENS_AT_ONCE = 2048
 _PADDING_ID = 0
 
+Baseline = Literal["mask", "pad"]
+
+# Where the words begin to outweigh what stands for nothing, as measured on the embedded encoder; on another one a wrong
+# guess costs steps, and the error says so.
+_BUSIEST = {"mask": 0.3, "pad": 0.45}
+_BUSY_WIDTH = 0.12
+_END_WEIGHTS = np.array([3 / 8, 7 / 6, 23 / 24])
+
 
 @dataclass(frozen=True, slots=True)
 class IntegratedGradients:
-    baseline: Literal["mask", "pad"] = "mask"
-    first_steps: int = 16
-    most_steps: int = 256
+    """`first_steps`: 5 or more."""
+
+    baseline: Baseline = "mask"
+    first_steps: int = 11
+    most_steps: int = 176
     name: str = "integrated_gradients"
 
     def attribute(self, head: ExplainedHead, window: TokenWindow, budget: Budget) -> Attribution:
-        path = Path(head, window, head.mask_id if self.baseline == "mask" else _PADDING_ID)
-        steps, seconds_a_step = self.first_steps, 0.0
+        started = budget.left_s
+        path = Path(head, window, self.baseline)
+        slopes = path.slopes(np.linspace(0.0, 1.0, self.first_steps + 1))
         while True:
-            started = budget.left_s
-            values = path.integral(steps)
+            steps = len(slopes) - 1
+            values = integral(slopes)
             error = abs(values.sum() - path.change) / max(abs(path.change), SMALLEST_CHANGE)
-            seconds_a_step = (started - budget.left_s) / steps if np.isfinite(started) else 0.0
-            late = 2 * steps * seconds_a_step > budget.left_s
+            late = started - budget.left_s > budget.left_s  # as many points again take as long as those of before
             if error <= MOST_ERROR or late or 2 * steps > self.most_steps:
                 return Attribution(of_own_tokens(values, window), True, float(error), steps)
-            steps *= 2
+            between = path.slopes((np.arange(steps) + 0.5) / steps)
+            slopes = np.insert(slopes, np.arange(1, steps + 1), between, axis=0)
+
+
+def integral(slopes: Floats) -> Floats:
+    """Of slopes at even places from end to end of [0, 1], both included, [steps + 1, T] -> [T]."""
+    weights = np.ones(len(slopes))
+    weights[:3] = _END_WEIGHTS
+    weights[-3:] = _END_WEIGHTS[::-1]
+    return np.asarray(weights @ slopes / (len(slopes) - 1))
 
 
 class Path:
-    """The straight line from the baseline to the text. `change` is the logit's, end minus start."""
+    """The straight line from the baseline to the text, by the part of the text that decided.
 
-    def __init__(self, head: ExplainedHead, window: TokenWindow, baseline_id: int) -> None:
+    `at_start` and `at_end` are that part's logits of risk there.
+    """
+
+    def __init__(self, head: ExplainedHead, window: TokenWindow, baseline: Baseline = "mask") -> None:
         self._head = head
+        self._busiest = _BUSIEST[baseline]
+        baseline_id = head.mask_id if baseline == "mask" else _PADDING_ID
         ids, self._mask, self._segments = head.tensors(window)
         own = torch.from_numpy(window.own).to(ids.device)
         self._start = head.embed(torch.where(own, baseline_id, ids))[0]
         self._way = head.embed(ids)[0] - self._start  # zero but at own tokens
-        with torch.inference_mode():
-            ends = torch.stack([self._start, self._start + self._way])
-            at_start, at_end = head.logits(ends, self._mask.expand(2, -1), self._segments.expand(2, -1)).tolist()
-        self.change = at_end - at_start
+        with torch.no_grad():
+            text = head.attended(head.embed(ids), self._mask, self._segments, attentions=False)
+            empty = head.logits(self._start.unsqueeze(0), self._mask, self._segments, text.deciding)
+        self._deciding = text.deciding
+        self.at_start, self.at_end = float(empty), float(text.logits)
 
-    def integral(self, steps: int) -> Floats:
-        """[T], by the midpoint rule."""
-        shares = (torch.arange(steps, device=self._way.device) + 0.5) / steps
-        total = torch.zeros_like(self._way, dtype=torch.float64)
+    @property
+    def change(self) -> float:
+        return self.at_end - self.at_start
+
+    def slopes(self, places: Floats) -> Floats:
+        """How fast the logit rises by each token at places of [0, 1], [n] -> [n, T]. Their integral explains it."""
+        shares, speeds = self.points(places)
         batch = max(1, _TOKENS_AT_ONCE // len(self._way))
-        for at in range(0, steps, batch):
-            total += self._gradient(shares[at : at + batch]).double()
-        return np.asarray((total / steps * self._way.double()).sum(-1).cpu().numpy())
+        rises = [self._rises(some) for some in torch.from_numpy(shares).to(self._way).split(batch)]
+        return np.asarray(speeds[:, None] * torch.cat(rises).double().cpu().numpy())
 
-    def _gradient(self, shares: Tensor) -> Tensor:
-        """The gradients' sum over some points of the way, [T, D]."""
+    def points(self, places: Floats) -> tuple[Floats, Floats]:
+        """Where on the way each place is, a share of it, and how fast the way goes by there."""
+        first, last = np.arcsinh(np.array([-self._busiest, 1.0 - self._busiest]) / _BUSY_WIDTH)
+        at = first + (last - first) * places
+        return self._busiest + _BUSY_WIDTH * np.sinh(at), _BUSY_WIDTH * (last - first) * np.cosh(at)
+
+    def _rises(self, shares: Tensor) -> Tensor:
+        """Gradient times way at some points of it, [n, T]."""
         rows = len(shares)
         with torch.enable_grad():
             points = (self._start + shares[:, None, None] * self._way).detach().requires_grad_(True)
-            logits = self._head.logits(points, self._mask.expand(rows, -1), self._segments.expand(rows, -1))
+            mask, segments = self._mask.expand(rows, -1), self._segments.expand(rows, -1)
+            logits = self._head.logits(points, mask, segments, self._deciding)
             (gradient,) = torch.autograd.grad(logits.sum(), points)
-        return gradient.sum(0)
+        return (gradient * self._way).sum(-1)

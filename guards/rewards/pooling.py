@@ -83,13 +83,38 @@ def parts_present(mask: Tensor, spec: PartsSpec) -> Tensor:
     return (tokens >= spec.least) & (mask.sum(-1, keepdim=True) > spec.size)
 
 
-def worst_part(whole: Tensor, parts: Tensor, present: Tensor, smooth: bool) -> Tensor:
-    """Rewards of the whole [B, M] and of its parts [B, P, M] -> the least [B, M], or a smooth bound below it."""
-    counted = parts.masked_fill(~present.unsqueeze(-1), _NEVER_WORST)
-    rewards = torch.cat([whole.unsqueeze(1), counted], dim=1)
-    if smooth:
-        return -torch.logsumexp(-_SHARPNESS * rewards, dim=1) / _SHARPNESS
-    return rewards.amin(1)
+@dataclass(frozen=True, slots=True)
+class PartRewards:
+    """One head's rewards of the whole [B, M] and, where it reads parts, of those [B, parts, M]; `present` as above."""
+
+    whole: Tensor
+    parts: Tensor | None = None
+    present: Tensor | None = None
+
+    def worst(self, smooth: bool = False) -> Tensor:
+        """The least [B, M], or a smooth bound below it."""
+        if self.parts is None:
+            return self.whole
+        rewards = self._counted()
+        if smooth:
+            return -torch.logsumexp(-_SHARPNESS * rewards, dim=1) / _SHARPNESS
+        return rewards.amin(1)
+
+    def deciding(self) -> Tensor:
+        """Which of them is the least, [B, M]: 0 is the whole, from 1 on the parts."""
+        return self._counted().argmin(1)
+
+    def of(self, deciding: Tensor) -> Tensor:
+        """The rewards [B, M] of these, whether or not they are the least; [1, M] chooses for every text alike."""
+        rewards = self._counted()
+        return rewards.gather(1, deciding.expand(len(rewards), -1).unsqueeze(1)).squeeze(1)
+
+    def _counted(self) -> Tensor:
+        """[B, 1 + parts, M]; an absent part is never the least."""
+        if self.parts is None or self.present is None:
+            return self.whole.unsqueeze(1)
+        counted = self.parts.masked_fill(~self.present.unsqueeze(-1), _NEVER_WORST)
+        return torch.cat([self.whole.unsqueeze(1), counted], dim=1)
 
 
 def _sums(values: Tensor, spec: PartsSpec) -> Tensor:

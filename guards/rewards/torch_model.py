@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from guards.errors import ModelError
 from guards.rewards.adapter import PREFIX, fold
 from guards.rewards.manifest import HEADS_FILE, HeadSpec, Kind, Manifest, PoolingSpec, file_sha256, output_columns
-from guards.rewards.pooling import Pooled, pool_sides, worst_part
+from guards.rewards.pooling import PartRewards, Pooled, pool_sides
 
 
 class PooledEncoder(nn.Module):
@@ -83,6 +83,13 @@ def head_rewards(
 
     The dropouts, of features and of hidden units, are for learning; then the least of the parts is a smooth one.
     """
+    return part_rewards(head, pooled, kind, drop_in, drop).worst(smooth=head.training)
+
+
+def part_rewards(
+    head: nn.Module, pooled: Pooled, kind: Kind, drop_in: nn.Module | None = None, drop: nn.Module | None = None
+) -> PartRewards:
+    """The same before the least is taken."""
 
     def read(features: Tensor) -> Tensor:
         result: Tensor = head(features if drop_in is None else drop_in(features), drop)
@@ -90,8 +97,8 @@ def head_rewards(
 
     whole = read(head_features(pooled.prompt, pooled.response, kind))
     if kind != "prompt" or pooled.parts is None or pooled.present is None:
-        return whole
-    return worst_part(whole, read(pooled.parts), pooled.present, smooth=head.training)
+        return PartRewards(whole)
+    return PartRewards(whole, read(pooled.parts), pooled.present)
 
 
 class RewardNetwork(nn.Module):

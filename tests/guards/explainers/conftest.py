@@ -13,7 +13,7 @@ from guards.explainers.tokens import token_windows
 from guards.explainers.window import TokenWindow
 from guards.normalize import normalize
 from guards.rewards.encoding import TextEncoder
-from guards.rewards.manifest import load_manifest
+from guards.rewards.manifest import PartsSpec, PoolingSpec, load_manifest
 from guards.rewards.reward_model import EMBEDDED_DIR
 from guards.rewards.torch_model import RewardNetwork, load_network
 from service.config import load_settings
@@ -57,6 +57,17 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     model = TinyModel(root / "artefact", root / "encoder")
     write_encoder(model.encoder_dir)
     write_artefact(model.artefact_dir, model.encoder_dir)
+    return opened(model.artefact_dir, model.encoder_dir)
+
+
+@pytest.fixture(scope="session")
+def in_parts(tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """The same, but a prompt of more than 8 tokens is read in parts as well."""
+    root = tmp_path_factory.mktemp("explained_in_parts")
+    model = TinyModel(root / "artefact", root / "encoder")
+    write_encoder(model.encoder_dir)
+    pooling = PoolingSpec(layers=(2, 1), kinds=("mean",), parts=PartsSpec(size=8, stride=2, least=2))
+    write_artefact(model.artefact_dir, model.encoder_dir, pooling=pooling)
     return opened(model.artefact_dir, model.encoder_dir)
 
 

@@ -15,7 +15,7 @@ from guards.base import ScoreInput
 from guards.normalize import normalize
 from guards.rewards.export import export_onnx
 from guards.rewards.manifest import PartsSpec, PoolingSpec
-from guards.rewards.pooling import part_means, parts_present, worst_part
+from guards.rewards.pooling import PartRewards, part_means, parts_present
 from guards.rewards.reward_model import RewardModel, load_reward_model
 from tests.guards.rewards.tiny_model import TinyModel, write_artefact
 
@@ -72,10 +72,22 @@ def test_the_worst_part_speaks_for_the_prompt_and_absent_parts_do_not() -> None:
     whole = torch.tensor([[1.0], [1.0]])
     parts = torch.tensor([[[2.0], [-3.0]], [[2.0], [-3.0]]])
     present = torch.tensor([[True, True], [True, False]])
-    assert worst_part(whole, parts, present, smooth=False).flatten().tolist() == [-3.0, 1.0]
-    smooth = worst_part(whole, parts, present, smooth=True).flatten()
+    rewards = PartRewards(whole, parts, present)
+    assert rewards.worst().flatten().tolist() == [-3.0, 1.0]
+    assert rewards.deciding().flatten().tolist() == [2, 0]
+    smooth = rewards.worst(smooth=True).flatten()
     assert -3.1 < smooth[0] < -3.0
     assert 0.6 < smooth[1] < 1.0
+
+
+def test_a_part_that_was_chosen_speaks_even_where_another_is_worse() -> None:
+    """Each member of an ensemble has its own."""
+    rewards = PartRewards(torch.tensor([[1.0, 4.0]]), torch.tensor([[[2.0, -1.0], [-3.0, 5.0]]]), torch.ones(1, 2) > 0)
+    assert rewards.deciding().tolist() == [[2, 1]]
+    torch.testing.assert_close(rewards.of(rewards.deciding()), rewards.worst())
+    assert rewards.of(torch.tensor([[1, 0]])).tolist() == [[2.0, 4.0]]
+    alone = PartRewards(torch.tensor([[1.0], [2.0]]))
+    assert alone.of(alone.deciding()).tolist() == alone.worst().tolist() == [[1.0], [2.0]]
 
 
 def test_both_runtimes_read_parts_alike_alone_and_in_company(in_parts: TinyModel, onnx_of_parts: Path) -> None:
