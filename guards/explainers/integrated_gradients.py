@@ -50,7 +50,7 @@ class IntegratedGradients:
     def attribute(self, head: ExplainedHead, window: TokenWindow, budget: Budget) -> Attribution:
         started = budget.left_s
         path = Path(head, window, self.baseline)
-        slopes = path.slopes(np.linspace(0.0, 1.0, self.first_steps + 1))
+        slopes = path.slopes(self.first_steps)
         while True:
             steps = len(slopes) - 1
             values = integral(slopes)
@@ -58,8 +58,7 @@ class IntegratedGradients:
             late = started - budget.left_s > budget.left_s  # as many points again take as long as those of before
             if error <= MOST_ERROR or late or 2 * steps > self.most_steps:
                 return Attribution(of_own_tokens(values, window), True, float(error), steps)
-            between = path.slopes((np.arange(steps) + 0.5) / steps)
-            slopes = np.insert(slopes, np.arange(1, steps + 1), between, axis=0)
+            slopes = np.insert(slopes, np.arange(1, steps + 1), path.slopes_between(steps), axis=0)
 
 
 def integral(slopes: Floats) -> Floats:
@@ -68,6 +67,15 @@ def integral(slopes: Floats) -> Floats:
     weights[:3] = _END_WEIGHTS
     weights[-3:] = _END_WEIGHTS[::-1]
     return np.asarray(weights @ slopes / (len(slopes) - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """At some points of the way: logit [n], gradient times way [n, T], and the part that gave it [n, members]."""
+
+    logits: Tensor
+    rises: Tensor
+    deciding: Tensor
 
 
 class Path:
@@ -84,22 +92,30 @@ class Path:
         own = torch.from_numpy(window.own).to(ids.device)
         self._start = head.embed(torch.where(own, baseline_id, ids))[0]
         self._way = head.embed(ids)[0] - self._start  # zero but at own tokens
-        with torch.no_grad():
-            text = head.attended(head.embed(ids), self._mask, self._segments, attentions=False)
-            empty = head.logits(self._start.unsqueeze(0), self._mask, self._segments, text.deciding)
-        self._deciding = text.deciding
-        self.at_start, self.at_end = float(empty), float(text.logits)
+        at_text = self._read(torch.ones(1).to(self._way), None)
+        self._deciding = at_text.deciding
+        without = self._read(torch.zeros(1).to(self._way), self._deciding)
+        self.at_start, self.at_end = float(without.logits), float(at_text.logits)
+        self._rises_at_ends = without.rises, at_text.rises
 
     @property
     def change(self) -> float:
         return self.at_end - self.at_start
 
-    def slopes(self, places: Floats) -> Floats:
-        """How fast the logit rises by each token at places of [0, 1], [n] -> [n, T]. Their integral explains it."""
-        shares, speeds = self.points(places)
-        batch = max(1, _TOKENS_AT_ONCE // len(self._way))
-        rises = [self._rises(some) for some in torch.from_numpy(shares).to(self._way).split(batch)]
-        return np.asarray(speeds[:, None] * torch.cat(rises).double().cpu().numpy())
+    def slopes(self, steps: int) -> Floats:
+        """How fast each token raises the logit at even places from end to end, [steps + 1, T].
+
+        The integral over the places explains the change.
+        """
+        places = np.linspace(0.0, 1.0, steps + 1)
+        start, end = self._rises_at_ends
+        rises = torch.cat([start, self._rises(places[1:-1]), end])
+        return self._per_place(rises, places)
+
+    def slopes_between(self, steps: int) -> Floats:
+        """The same halfway between each two of those, [steps, T]."""
+        places = (np.arange(steps) + 0.5) / steps
+        return self._per_place(self._rises(places), places)
 
     def points(self, places: Floats) -> tuple[Floats, Floats]:
         """Where on the way each place is, a share of it, and how fast the way goes by there."""
@@ -107,12 +123,20 @@ class Path:
         at = first + (last - first) * places
         return self._busiest + _BUSY_WIDTH * np.sinh(at), _BUSY_WIDTH * (last - first) * np.cosh(at)
 
-    def _rises(self, shares: Tensor) -> Tensor:
-        """Gradient times way at some points of it, [n, T]."""
+    def _rises(self, places: Floats) -> Tensor:
+        """Gradient times way, [n, T]."""
+        shares = torch.from_numpy(self.points(places)[0]).to(self._way)
+        batch = max(1, _TOKENS_AT_ONCE // len(self._way))
+        return torch.cat([self._read(some, self._deciding).rises for some in torch.split(shares, batch)])
+
+    def _per_place(self, rises: Tensor, places: Floats) -> Floats:
+        return np.asarray(self.points(places)[1][:, None] * rises.double().cpu().numpy())
+
+    def _read(self, shares: Tensor, deciding: Tensor | None) -> _Read:
         rows = len(shares)
+        mask, segments = self._mask.expand(rows, -1), self._segments.expand(rows, -1)
         with torch.enable_grad():
             points = (self._start + shares[:, None, None] * self._way).detach().requires_grad_(True)
-            mask, segments = self._mask.expand(rows, -1), self._segments.expand(rows, -1)
-            logits = self._head.logits(points, mask, segments, self._deciding)
-            (gradient,) = torch.autograd.grad(logits.sum(), points)
-        return (gradient * self._way).sum(-1)
+            found = self._head.attended(points, mask, segments, attentions=False, deciding=deciding)
+            (gradient,) = torch.autograd.grad(found.logits.sum(), points)
+        return _Read(found.logits.detach(), (gradient * self._way).sum(-1), found.deciding)
