@@ -60,7 +60,8 @@ class RewardExplainer:
         for index in order[1:]:
             if budget.left_s <= 0:
                 break
-            attributions[int(index)] = method_used.attribute(explained, windows[index], budget)
+            if not windows[index].alone:  # tokens of a sentence that did not decide have values in their window
+                attributions[int(index)] = method_used.attribute(explained, windows[index], budget)
         worst = float(logits[order[0]])
         calibration = explained.calibration
         return Explanation(
@@ -115,14 +116,9 @@ class RewardExplainer:
             raise InvalidInput(f"head {head} judges {what}; give it that")
         variants = [("", token_windows(self._encoder, item, self._max_windows))]
         variants += [(one.kinds, reading_windows(self._encoder, one, self._max_windows)) for one in item.readings]
-        judged = [(reading, windows, _logits(explained, windows)) for reading, windows in variants]
+        judged = [(reading, windows, explained.logits_of(windows)) for reading, windows in variants]
         reading, windows, logits = max(judged, key=lambda one: float(one[2].max()))
         return explained, windows, logits, reading
-
-
-def _logits(head: ExplainedHead, windows: Sequence[TokenWindow]) -> Floats:
-    nothing = [np.zeros(len(window.ids), dtype=np.bool_) for window in windows]
-    return np.array([head.logits_without(window, [flags])[0] for window, flags in zip(windows, nothing, strict=True)])
 
 
 def _of_size(window: TokenWindow, most_tokens: int | None) -> TokenWindow:

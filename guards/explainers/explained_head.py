@@ -22,6 +22,7 @@ from guards.explainers.eager import eager_twin_of
 from guards.explainers.window import TokenWindow
 from guards.rewards.manifest import Calibration, HeadSpec
 from guards.rewards.pooling import pool_sides
+from guards.rewards.scoring_model import batches_by_length
 from guards.rewards.torch_model import PooledEncoder, RewardNetwork, part_rewards
 
 Floats = NDArray[np.float64]
@@ -119,6 +120,17 @@ class ExplainedHead:
         chosen = by_part.deciding() if deciding is None else deciding
         logits = -(self.calibration.a * by_part.of(chosen).mean(-1) + self.calibration.b)
         return Attended(logits, tuple(out.attentions) if attentions else (), states, chosen)
+
+    def logits_of(self, windows: Sequence[TokenWindow], at_once: int = 2048) -> Floats:
+        """Every window's, [n], at least one; about `at_once` padded tokens at a time."""
+        found = np.empty(len(windows))
+        with torch.inference_mode():
+            for rows in batches_by_length([window.ids for window in windows], at_once):
+                longest = max(len(windows[row].ids) for row in rows)
+                batch = [self.tensors(windows[row].padded(longest)) for row in rows]
+                ids, mask, segments = (torch.cat(part) for part in zip(*batch, strict=True))
+                found[rows] = self.logits(self.embed(ids), mask, segments).double().cpu().numpy()
+        return found
 
     def logits_without(self, window: TokenWindow, hidden: Sequence[NDArray[np.bool_]], at_once: int = 2048) -> Floats:
         """The logit without some tokens, [n] x flags [T]: nothing attends to them or pools them; [n].

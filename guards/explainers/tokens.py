@@ -16,7 +16,7 @@ from guards.rewards.manifest import Kind
 
 
 def token_windows(encoder: TextEncoder, item: ScoreInput, max_windows: int) -> tuple[TokenWindow, ...]:
-    """Of the text alone, in the order of `encoder.encode`; none of them is padded."""
+    """Of the text without its readings, in the order of `encoder.encode`; none of them is padded."""
     encoded = encoder.encode(ScoreInput(item.prompt, item.response), max_windows)
     judged, side = (item.prompt, Side.PROMPT) if item.response is None else (item.response, Side.RESPONSE)
     kind: Kind = "prompt" if item.response is None else "exchange"
@@ -28,12 +28,12 @@ def token_windows(encoder: TextEncoder, item: ScoreInput, max_windows: int) -> t
         opening = [special, *context[encoder.context_start(len(context)) :], special]
     found = []
     kept, sentences = encoder.bounds(kind, judged.text, encoder.tokens(judged.text), max_windows)
-    for sequence, (start, end) in zip(encoded.sequences, (*kept, *sentences), strict=True):
+    for number, (sequence, (start, end)) in enumerate(zip(encoded.sequences, (*kept, *sentences), strict=True)):
         sources = (*opening, *own[start:end], special)
         assert len(sources) == len(sequence)
-        found.append(
-            TokenWindow(sequence.input_ids, sequence.segment_ids, np.ones(len(sequence), dtype=np.int64), sources)
-        )
+        mask = np.ones(len(sequence), dtype=np.int64)
+        alone = number >= len(kept)
+        found.append(TokenWindow(sequence.input_ids, sequence.segment_ids, mask, sources, alone))
     return tuple(found)
 
 

@@ -37,12 +37,16 @@ class TokenSource:
 
 @dataclass(frozen=True)
 class TokenWindow:
-    """`ids`, `segments`, `mask` [T] as the network takes them; mask 0 is padding, at the end only."""
+    """`ids`, `segments`, `mask` [T] as the network takes them; mask 0 is padding, at the end only.
+
+    `alone`: a sentence of the text, whose tokens lie in a longer window, too.
+    """
 
     ids: Ints
     segments: Ints
     mask: Ints
     sources: tuple[TokenSource, ...]  # [T] without padding
+    alone: bool = False
 
     @property
     def own(self) -> Flags:
@@ -58,4 +62,4 @@ class TokenWindow:
         if more < 0:
             raise ValueError(f"a window of {len(self.ids)} tokens cannot be padded to {length}")
         ids, segments, mask = (np.pad(row, (0, more)) for row in (self.ids, self.segments, self.mask))
-        return TokenWindow(ids, segments, mask, self.sources)
+        return TokenWindow(ids, segments, mask, self.sources, self.alone)

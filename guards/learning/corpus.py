@@ -151,8 +151,8 @@ def _alone(rows: Sequence[Row], made: Made, seed: int) -> list[Row]:
             pieces = [piece.strip() for piece in _SENTENCE_OR_LINE_END.split(text)]
             groups.setdefault(row.source, set()).update(pieces if len(pieces) > 1 else ())
     result: list[Row] = []
-    for source, pieces in sorted(groups.items()):
-        whole = sorted(piece for piece in pieces if _SENTENCE[0] <= len(piece) <= _SENTENCE[1])
+    for source, found in sorted(groups.items()):
+        whole = sorted(piece for piece in found if _SENTENCE[0] <= len(piece) <= _SENTENCE[1])
         chooser = _chooser(f"{seed}:alone:{source}")
         sample = chooser.sample(whole, min(made.sentences_per_source, len(whole)))
         result += [Labelled(text, None, 0, source + ALONE) for text in sample]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Protocol
 
 import numpy as np
 
 from guards.base import ScoreInput
 from guards.errors import ScoringError
-from guards.rewards.encoding import EncodedSequence, EncodedText, pad
+from guards.rewards.encoding import EncodedText, pad
 from guards.rewards.manifest import Calibration
 from guards.rewards.runtimes.base import FloatArray, Runtime
 from guards.types import HeadScore, ModelIdentity, TextScores
@@ -72,7 +72,7 @@ def score_now(model: ScoringModel, items: Sequence[ScoreInput], batch_tokens: in
     return tuple(scores)
 
 
-def batches_by_length(sequences: Sequence[EncodedSequence], batch_tokens: int) -> Iterator[list[int]]:
+def batches_by_length(sequences: Sequence[Sized], batch_tokens: int) -> Iterator[list[int]]:
     """Row numbers, shortest first, in batches of at most `batch_tokens` padded tokens (or one row)."""
     batch: list[int] = []
     for row in sorted(range(len(sequences)), key=lambda row: len(sequences[row])):

@@ -39,6 +39,23 @@ def test_the_explained_score_is_the_one_that_is_served(small: Opened) -> None:
         assert found.risk == pytest.approx(served.heads["request_risk"].risk, abs=1e-4)
 
 
+@pytest.mark.parametrize("text", ["abc de. fgh ijk! lm nop qr. s", "xyz. " * 9, "wwww jjj? kkkk lll. " * 2])
+def test_a_sentence_that_decides_is_explained_and_the_rest_by_its_windows(by_sentence: Opened, text: str) -> None:
+    model = load_reward_model(by_sentence.artefact_dir, by_sentence.encoder_dir, "torch")
+    served = model.score([item(text)])[0].heads["request_risk"]
+    found = by_sentence.explainer.explain(item(text), "request_risk", "fast", 60.0)
+    assert found.risk == pytest.approx(served.risk, abs=1e-4)
+    worst = max(found.windows, key=lambda window: window.risk)
+    assert worst.explained
+    assert text[worst.start : worst.end].strip() == text[served.start : served.end].strip()
+    alone = [window.alone for window in by_sentence.windows(text)]
+    assert any(alone)
+    assert [window.explained for window in found.windows] == [
+        window is worst or not apart for window, apart in zip(found.windows, alone, strict=True)
+    ]
+    assert [token.source.index for token in found.tokens] == list(range(len(by_sentence.encoder.tokens(text).ids)))
+
+
 def test_spans_point_into_the_text_as_it_was_sent(small: Opened) -> None:
     prompt = "c\u200baf\u00e9 \uff48\uff49"  # a hidden character, an accent, full-width letters
     found = small.explainer.explain(item(prompt), "request_risk", "fast")

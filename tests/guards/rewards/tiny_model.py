@@ -85,6 +85,7 @@ def write_artefact(
     calibration: Calibration = CALIBRATION,
     kinds: Mapping[str, Kind] = KINDS,
     pooling: PoolingSpec = POOLING,
+    window: WindowSpec = WINDOW,
 ) -> str:
     """Heads of random weights; gives the digest."""
     artefact_dir.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,7 @@ def write_artefact(
             sha256=file_sha256(encoder_dir / "model.safetensors"),
             tokenizer_sha256=file_sha256(encoder_dir / "tokenizer.json"),
         ),
-        window=WINDOW,
+        window=window,
         pooling=pooling,
         adapter=ADAPTER,
         normalizer=NORMALIZER_VERSION,
