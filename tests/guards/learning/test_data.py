@@ -18,7 +18,7 @@ from guards.learning.contrast import (
 )
 from guards.learning.corpus import Corpus, load_corpus
 from guards.learning.data import Labelled, Pair, read_rows
-from guards.learning.recipe import COMPANY, DISGUISED, Recipe, load_recipe, origin
+from guards.learning.recipe import ALONE, COMPANY, DISGUISED, Recipe, load_recipe, origin
 
 TURNS = [
     {"role": "user", "content": "hello"},
@@ -142,16 +142,27 @@ def shipped() -> tuple[Recipe, Corpus]:
     return recipe, load_corpus(recipe, Path("recipes"))
 
 
-@pytest.mark.parametrize("variant", [COMPANY, DISGUISED])
+@pytest.mark.parametrize("variant", [COMPANY, ALONE, DISGUISED])
 def test_a_source_and_its_variants_are_held_out_together(shipped: tuple[Recipe, Corpus], variant: str) -> None:
     recipe, corpus = shipped
     folds = {source: fold.name for fold in recipe.folds for source in fold.sources}
     in_folds = {row.source: folds[row.source] for row in corpus.prompts}
     changed = [source for source in in_folds if source.endswith(variant)]
-    assert len(changed) > 20
+    assert len(changed) > 15
     assert all(in_folds[source] == folds[source.removesuffix(variant)] for source in changed)
     labels = {row.label for row in corpus.prompts if row.source.endswith(variant)}
-    assert labels == {0, 1}
+    assert labels == ({0} if variant == ALONE else {0, 1})
+
+
+def test_sentences_are_learned_from_alone_where_the_whole_is_harmless(shipped: tuple[Recipe, Corpus]) -> None:
+    _, corpus = shipped
+    harmless = [row.prompt for row in corpus.prompts if row.label == 0 and "+" not in row.source]
+    harmless += [row.response or "" for row in corpus.responses if row.label == 0]
+    together = "\n".join(harmless)
+    alone = [row for row in corpus.prompts if row.source.endswith(ALONE)]
+    assert len(alone) > 1000
+    assert all(row.prompt in together for row in alone)
+    assert sum(row.source.startswith("written_passages") for row in alone) > 100
 
 
 def test_both_halves_of_refusal_pairs_have_as_much_to_say(shipped: tuple[Recipe, Corpus]) -> None:

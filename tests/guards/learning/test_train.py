@@ -45,6 +45,8 @@ def write_data(folder: Path) -> None:
 def write_recipe(folder: Path, encoder_dir: Path) -> Path:
     write_data(folder)
     anchor = [{"prompt": f"row {number} {GOOD[number % 3]}", "label": 0} for number in range(6)]
+    # of several sentences, and of several windows
+    anchor += [{"prompt": f"row {BAD[n % 3]}. {GOOD[n % 3]} {n}. " * (1 + 2 * (n % 2)), "label": 1} for n in range(6)]
     anchor += [{"messages": turns("so"), "response": f"row {n} {BAD[n % 3]}", "label": 1} for n in range(6)]
     (folder / "anchor.jsonl").write_text("\n".join(json.dumps(row) for row in anchor))
     recipe = {
@@ -56,7 +58,8 @@ def write_recipe(folder: Path, encoder_dir: Path) -> Path:
             "sha256": file_sha256(encoder_dir / "model.safetensors"),
             "tokenizer_sha256": file_sha256(encoder_dir / "tokenizer.json"),
         },
-        "window": {"size": 40, "overlap": 4, "context": 8},
+        "window": {"size": 40, "overlap": 4, "context": 8, "sentences": {"least": 4, "from_tokens": 10}},
+        "max_windows": 2,
         "pooling": {"layers": [2], "kinds": ["mean"]},
         "adapter": {"rank": 2, "alpha": 4, "first_layer": 1},
         "anchor": "anchor.jsonl",
@@ -265,7 +268,9 @@ def test_held_out_scores_have_every_row_once_a_seed(encoder_dir: Path, tmp_path:
     assert all(0 < row.tokens < 60 and 0 <= row.risk <= 1 for row in scores.rows)
 
 
-def test_rewards_on_the_anchor_have_mean_0_and_deviation_2(trained: tuple[Path, Manifest], model: RewardModel) -> None:
+def test_rewards_on_the_anchor_have_mean_0_and_deviation_2_sentences_and_all(
+    trained: tuple[Path, Manifest], model: RewardModel
+) -> None:
     rows = [json.loads(line) for line in (trained[0].parent / "anchor.jsonl").read_text().splitlines()]
     prompts = [ScoreInput(normalize(row["prompt"])) for row in rows if "prompt" in row]
     replies = [ScoreInput(normalize("so"), normalize(row["response"])) for row in rows if "response" in row]
