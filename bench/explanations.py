@@ -38,6 +38,7 @@ from guards.explainers.explain import RewardExplainer, quality
 from guards.explainers.faithfulness import FaithfulnessTest
 from guards.explainers.methods import CANDIDATES, METHODS
 from guards.explainers.names import AUTO
+from guards.explainers.tokens import token_windows
 from guards.explainers.window import TokenWindow
 from guards.learning.data import Labelled, read_rows
 from guards.normalize import normalize
@@ -119,10 +120,10 @@ def _of(row: dict[str, Any], figure: str) -> float:
     return float(row[figure]["value"])
 
 
-def seconds_of_128(explainer: RewardExplainer, repeats: int) -> dict[str, Any]:
+def seconds_of_128(explainer: RewardExplainer, encoder: TextEncoder, repeats: int) -> dict[str, Any]:
     """One attribution alone, without its faithfulness; `cpu_s` is what a machine that does nothing else would take."""
     sentences = "We talked about the weather and about what to cook for the guests on Sunday. " * 12
-    head, window = explainer.worst_window(ScoreInput(normalize(sentences)), "request_risk")
+    head, (window, *_) = explainer.heads["request_risk"], token_windows(encoder, ScoreInput(normalize(sentences)), 1)
     window = TokenWindow(
         np.append(window.ids[: _TIMED_TOKENS - 1], window.ids[-1]),
         window.segments[:_TIMED_TOKENS],
@@ -157,7 +158,7 @@ def randomised(network: RewardNetwork, manifest: Manifest) -> RewardNetwork:
     return other
 
 
-def alike_on(other: RewardExplainer, measured: Sequence[Measured]) -> dict[str, float]:
+def alike_on(explainer: RewardExplainer, other: RewardExplainer, measured: Sequence[Measured]) -> dict[str, float]:
     """Mean |Spearman| of the maps of two networks over the same windows, by method and for AUTO both ways."""
     found: dict[str, list[float]] = {name: [] for name in (*METHODS, AUTO, _SAME)}
     by_case: dict[int, dict[str, Attribution]] = {}
@@ -166,8 +167,8 @@ def alike_on(other: RewardExplainer, measured: Sequence[Measured]) -> dict[str, 
             by_case.setdefault(id(one.case), {})[one.method] = one.attribution
     cases_of = {id(one.case): one.case for one in measured}
     for case, maps in by_case.items():
-        # The other network's worst window may be another: these texts have one.
-        head, window = other.worst_window(cases_of[case].item, cases_of[case].head)
+        _, window = explainer.worst_window(cases_of[case].item, cases_of[case].head)  # the other's may be another one
+        head = other.heads[cases_of[case].head]
         test = FaithfulnessTest(head, window)
         others = {name: method.attribute(head, window, Budget.of(_BUDGET_S)) for name, method in METHODS.items()}
         same = next(name for name in CANDIDATES if maps[name] is maps[AUTO])
@@ -191,20 +192,23 @@ def stability(explainer: RewardExplainer, measured: Sequence[Measured], names: S
         _, after = explainer.worst_window(ScoreInput(normalize(slipped)), one.case.head)
         again = METHODS[one.method].attribute(head, after, Budget.of(_BUDGET_S)).values
         words = _words(text, before, one.attribution.values), _words(slipped, after, again)
-        if len(words[0]) == len(words[1]) >= _FEWEST_TOKENS:
-            found[one.method].append(_rank(*words))
+        if len(words[0]) != len(words[1]):
+            continue
+        both = ~np.isnan(words[0]) & ~np.isnan(words[1])  # a slip may make another sentence the worst one
+        if both.sum() >= _FEWEST_TOKENS:
+            found[one.method].append(_rank(words[0][both], words[1][both]))
     return {name: float(np.nanmean(some)) for name, some in found.items()}
 
 
 def _words(text: str, window: TokenWindow, values: Floats) -> Floats:
-    """Each word's sum over its tokens."""
+    """Each word's sum over its tokens; NaN for a word that the window does not have."""
     starts = [at for at, char in enumerate(text) if not char.isspace() and (at == 0 or text[at - 1].isspace())]
     bounds = list(pairwise([*starts, len(text)]))
-    sums = np.zeros(len(bounds))
+    sums = np.full(len(bounds), np.nan)
     for at, source in enumerate(window.sources):
         for word, (start, end) in enumerate(bounds):
             if window.own[at] and start <= source.start < end:
-                sums[word] += values[at]
+                sums[word] = np.nan_to_num(sums[word]) + values[at]
     return sums
 
 
@@ -244,8 +248,8 @@ def run(count: int, compared: int, repeats: int) -> dict[str, Any]:
         "all": overall,
         "kinds": by_kind,
         "wall_to_cpu": shared,
-        "seconds_of_128_tokens": seconds_of_128(explainer, repeats),
-        "randomised_weights_mean_abs_spearman": alike_on(other, some),
+        "seconds_of_128_tokens": seconds_of_128(explainer, encoder, repeats),
+        "randomised_weights_mean_abs_spearman": alike_on(explainer, other, some),
         "typos_mean_spearman": stability(explainer, some, names),
         "compared_texts": len(few),
         "model": {"version": manifest.version, "digest": digest},
