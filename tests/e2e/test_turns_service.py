@@ -34,9 +34,7 @@ async def test_the_last_part_of_a_harmful_request_is_blocked_and_explained_by_al
         whole = await client.check(told(PARTS), scope="whole_conversation")
         assert whole.decision.action == ACTION_BLOCK
         assert whole.coverage.complete
-        refused = await client.check(
-            [*told(PARTS, "I can't help with that.")[:-2], {"role": "user", "content": HARMLESS[0]}]
-        )
+        refused = await client.check(told([*PARTS, HARMLESS[0]], "I can't help with that."))
         assert refused.decision.action in (ACTION_ALLOW, ACTION_FLAG)  # who was stopped may go on
 
 
