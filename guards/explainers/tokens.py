@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from tokenizers import Encoding
 
 from guards.base import ScoreInput
 from guards.explainers.window import Side, TokenSource, TokenWindow
@@ -20,14 +21,15 @@ def token_windows(encoder: TextEncoder, item: ScoreInput, max_windows: int) -> t
     encoded = encoder.encode(ScoreInput(item.prompt, item.response), max_windows)
     judged, side = (item.prompt, Side.PROMPT) if item.response is None else (item.response, Side.RESPONSE)
     kind: Kind = "prompt" if item.response is None else "exchange"
-    own = _sources(encoder, judged, side)
+    tokens = encoder.tokens(judged.text)
+    own = _sources(tokens, judged, side)
     special = TokenSource(Side.SPECIAL, "", 0, 0)
     opening = [special]
     if item.response is not None:
-        context = _sources(encoder, item.prompt, Side.PROMPT)
+        context = _sources(encoder.tokens(item.prompt.text), item.prompt, Side.PROMPT)
         opening = [special, *context[encoder.context_start(len(context)) :], special]
     found = []
-    kept, sentences = encoder.bounds(kind, judged.text, encoder.tokens(judged.text), max_windows)
+    kept, sentences = encoder.bounds(kind, judged.text, tokens, max_windows)
     for number, (sequence, (start, end)) in enumerate(zip(encoded.sequences, (*kept, *sentences), strict=True)):
         sources = (*opening, *own[start:end], special)
         assert len(sources) == len(sequence)
@@ -51,9 +53,9 @@ def reading_windows(encoder: TextEncoder, reading: Reading, max_windows: int) ->
     return tuple(found)
 
 
-def _sources(encoder: TextEncoder, text: NormalizedText, side: Side) -> Sequence[TokenSource]:
+def _sources(tokens: Encoding, text: NormalizedText, side: Side) -> Sequence[TokenSource]:
     found = []
-    for index, (start, end) in enumerate(encoder.tokens(text.text).offsets):
+    for index, (start, end) in enumerate(tokens.offsets):
         first, last = text.source_span(start, end)
         found.append(TokenSource(side, text.original[first:last], first, last, index))
     return found

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 from guards.rewards.manifest import SentencesSpec
 
-_END = re.compile(r"""[.!?;:…]+["'”’)\]]*\s+|[。！？；]+|\n+""")  # the second are full-width
+# the second are full-width; looking back keeps a long run of signs from being tried from each of them anew
+_END = re.compile(r"""(?<=[.!?;:…])["'”’)\]]*\s+|[。！？；]+|\n+""")
 _MOST = 256  # sentences of one text
 
 

@@ -13,12 +13,12 @@ from guards.explainers.tokens import token_windows
 from guards.explainers.window import TokenWindow
 from guards.normalize import normalize
 from guards.rewards.encoding import TextEncoder
-from guards.rewards.manifest import PartsSpec, PoolingSpec, SentencesSpec, load_manifest
+from guards.rewards.manifest import PartsSpec, PoolingSpec, SentencesSpec, WindowSpec, load_manifest
 from guards.rewards.reward_model import EMBEDDED_DIR
 from guards.rewards.torch_model import RewardNetwork, load_network
 from service.config import load_settings
 from service.models import ModelCache
-from tests.guards.rewards.tiny_model import WINDOW, TinyModel, write_artefact, write_encoder
+from tests.guards.rewards.tiny_model import POOLING, WINDOW, TinyModel, write_artefact, write_encoder
 
 
 @dataclass(frozen=True)
@@ -50,36 +50,32 @@ def opened(artefact_dir: Path, encoder_dir: Path) -> Opened:
     return Opened(network, encoder, RewardExplainer(network, encoder, 8), artefact_dir, encoder_dir)
 
 
-@pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Opened:
-    """Random weights, two layers, windows of 12 tokens, all kinds of pooling."""
-    root = tmp_path_factory.mktemp("explained")
+def tiny(root: Path, pooling: PoolingSpec = POOLING, window: WindowSpec = WINDOW) -> Opened:
+    """Random weights, two layers, windows of 12 tokens."""
     model = TinyModel(root / "artefact", root / "encoder")
     write_encoder(model.encoder_dir)
-    write_artefact(model.artefact_dir, model.encoder_dir)
+    write_artefact(model.artefact_dir, model.encoder_dir, pooling=pooling, window=window)
     return opened(model.artefact_dir, model.encoder_dir)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """All kinds of pooling."""
+    return tiny(tmp_path_factory.mktemp("explained"))
 
 
 @pytest.fixture(scope="session")
 def in_parts(tmp_path_factory: pytest.TempPathFactory) -> Opened:
-    """The same, but a prompt of more than 8 tokens is read in parts as well."""
-    root = tmp_path_factory.mktemp("explained_in_parts")
-    model = TinyModel(root / "artefact", root / "encoder")
-    write_encoder(model.encoder_dir)
+    """A prompt of more than 8 tokens is read in parts as well."""
     pooling = PoolingSpec(layers=(2, 1), kinds=("mean",), parts=PartsSpec(size=8, stride=2, least=2))
-    write_artefact(model.artefact_dir, model.encoder_dir, pooling=pooling)
-    return opened(model.artefact_dir, model.encoder_dir)
+    return tiny(tmp_path_factory.mktemp("explained_in_parts"), pooling=pooling)
 
 
 @pytest.fixture(scope="session")
 def by_sentence(tmp_path_factory: pytest.TempPathFactory) -> Opened:
-    """The same as `small`, but a prompt's sentences are read alone as well."""
-    root = tmp_path_factory.mktemp("explained_by_sentence")
-    model = TinyModel(root / "artefact", root / "encoder")
-    write_encoder(model.encoder_dir)
+    """A prompt's sentences are read alone as well."""
     window = WINDOW.model_copy(update={"sentences": SentencesSpec(least=3, from_tokens=8)})
-    write_artefact(model.artefact_dir, model.encoder_dir, window=window)
-    return opened(model.artefact_dir, model.encoder_dir)
+    return tiny(tmp_path_factory.mktemp("explained_by_sentence"), window=window)
 
 
 @pytest.fixture(scope="session")

@@ -75,6 +75,14 @@ def test_a_text_has_a_bounded_number_of_sentences(tiny: TinyModel) -> None:
     assert 200 <= len(alone(encoder, "abcd. " * 3000, max_windows=10_000)) <= 256
 
 
+def test_a_long_run_of_signs_takes_no_longer_than_other_text() -> None:
+    """Tried anew from each of its signs, a run of these would take hours."""
+    spec = SentencesSpec(least=1, from_tokens=2)
+    for sign in (".", ".'", "'", " ", "\n", "?!"):
+        text = sign * 200_000
+        assert len(sentence_bounds(text, [(0, 1), (len(text) - 1, len(text))], spec)) <= 2
+
+
 def test_a_response_has_no_sentences(encoder: TextEncoder) -> None:
     text = normalize("abcdef gh. Ijklm no?")
     encoded = encoder.encode(ScoreInput(text, text), 1000)
