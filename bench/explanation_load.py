@@ -1,7 +1,8 @@
 """Latency of Check with and without explanations at work in the service: `python -m bench.explanation_load`.
 
-One server under one traffic without a break; short windows alternate between a caller who asks for one explanation
-after the other, each with its whole budget, and none. `full` are closed loops that never rest, `light` leaves gaps.
+One server under one traffic; short windows alternate between a caller who asks for one explanation after the other,
+each with its whole budget, and none. `full` are closed loops that never rest, `light` leaves gaps. Between windows the
+traffic rests until the last explanation is done, which under full load would take half a minute.
 The target is a p99 that is at most 10 % higher. The interval is of 2,000 resamples of pairs of windows. Prints one
 JSON object; fails on an error, and where no explanation was done while it was measured, since then nothing was.
 """
@@ -63,11 +64,20 @@ class Load:
         self._requests = check_requests(_TEXTS)
         self._turns = itertools.count()
         self._traffic = traffic
+        self._going = asyncio.Event()
         self.window: Window | None = None
         self.errors = 0
 
+    def go_on(self) -> None:
+        self._going.set()
+
+    def rest(self) -> None:
+        """What is under way still ends."""
+        self._going.clear()
+
     async def run(self) -> None:
         while True:
+            await self._going.wait()
             request = self._requests[next(self._turns) % len(self._requests)]
             started = time.perf_counter()
             try:
@@ -179,6 +189,7 @@ async def _alternate(
             without.append(await _window(load, options.window_s))
             explaining.begin()
             beside.append(await _window(load, options.window_s))
+            load.rest()
             await explaining.end()
     finally:
         for task in tasks:
@@ -204,6 +215,7 @@ async def _alternate(
 
 
 async def _window(load: Load, seconds: float) -> Window:
+    load.go_on()
     await asyncio.sleep(_SETTLE_S)
     window = load.window = Window()
     await asyncio.sleep(seconds)

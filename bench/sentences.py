@@ -61,14 +61,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, help="a file for the JSON instead of standard output")
     options = parser.parse_args()
+    rows = {file: read_rows(file) for file in options.files}
     settings = load_settings(None)
     served = open_reward_model(settings)
     tokenizer = ModelCache(settings.model_cache).path(settings.scoring.encoder) / "tokenizer.json"
     models = {"windows": without_sentences(served, tokenizer), "sentences": served}
     results: dict[str, Any] = {}
-    for file in options.files:
+    for file, of_file in rows.items():
         by_kind: dict[str, set[str]] = {}
-        for kind, text in texts_of(read_rows(file)):
+        for kind, text in texts_of(of_file):
             by_kind.setdefault(kind, set()).add(text)
         for kind, texts in by_kind.items():
             drawn = random.Random(options.seed).sample(sorted(texts), min(options.count, len(texts)))

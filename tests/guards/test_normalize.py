@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import re
-import time
 import unicodedata
 
 import pytest
+from growth import grows_linearly
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
@@ -235,11 +235,4 @@ def test_every_format_and_space_character_is_handled() -> None:
     ],
 )
 def test_long_texts_take_time_linear_in_their_length(unit: str) -> None:
-    def cost(length: int) -> float:
-        text = (unit * length)[:length]
-        started = time.process_time()
-        normalize(text)
-        return time.process_time() - started
-
-    short, long = min(cost(12_500) for _ in range(3)), min(cost(100_000) for _ in range(2))
-    assert long < 24 * max(short, 0.002)  # eight times the text; quadratic would be 64 times
+    assert grows_linearly(unit, normalize, str)

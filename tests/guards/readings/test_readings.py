@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import random
-import time
 import urllib.parse
 
 import pytest
+from growth import grows_linearly
 from honest_texts import HONEST
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,11 +143,4 @@ def test_letters_without_gaps_are_split_into_the_likeliest_words() -> None:
 
 @pytest.mark.parametrize("unit", ["a", "ab12", "%61", "&#97;", "YWJj", "6162", 'a = "b"; ', "🎉 a ", "w0rd ", "wrod "])
 def test_long_texts_take_time_linear_in_their_length(unit: str) -> None:
-    def cost(length: int) -> float:
-        text = normalize((unit * length)[:length])
-        started = time.process_time()
-        readings(text)
-        return time.process_time() - started
-
-    short, long = min(cost(6_000) for _ in range(3)), min(cost(48_000) for _ in range(2))
-    assert long < 24 * max(short, 0.004)  # eight times the text; quadratic would be 64 times
+    assert grows_linearly(unit, readings, normalize)
