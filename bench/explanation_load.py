@@ -126,6 +126,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="pairs of windows for each kind of traffic")
     parser.add_argument("--window-s", type=float, default=6.0)
+    parser.add_argument(
+        "--traffic", choices=[traffic.name for traffic in TRAFFICS], help="only this one; both by default"
+    )
     parser.add_argument("--method", default="auto", help="of the explanations; auto uses its whole budget")
     parser.add_argument("--niceness", type=int, default=None, help="the server's explanations.niceness")
     parser.add_argument("--out", type=Path, metavar="FILE")
@@ -150,7 +153,7 @@ async def _measure(address: str, options: argparse.Namespace) -> dict[str, Any]:
         grpc.aio.insecure_channel(address) as channel,
     ):
         await _warm_up(client)
-        for traffic in TRAFFICS:
+        for traffic in (traffic for traffic in TRAFFICS if options.traffic in (None, traffic.name)):
             traffics[traffic.name] = await _alternate(client, channel, traffic, options)
     return {
         "traffic": traffics,

@@ -86,9 +86,7 @@ class App:
         self.backend = build_backend(settings)
         self.shadows = Shadows(self.rollout, self.metrics.rollout)
         self.probing = Probing(settings, self.policies, self.metrics.probes, probe_worker)
-        self.admission = Admission(
-            settings.admission.max_in_flight, settings.admission.max_waiting, self.probing.preemption.busy
-        )
+        self.admission = Admission(settings.admission.max_in_flight, settings.admission.max_waiting, self._busy)
         self.explanations = Explanations(settings.explanations, ExplainingProcess(child_settings(settings)))
         self.explainer = self._explainer()
         observer = Observers(DecisionLog(self.metrics), self.drift)
@@ -103,6 +101,11 @@ class App:
         self._backend_started = self.backend is None
         self._lag_s = 0.0
         self.metrics.watch(self._gauges())
+
+    def _busy(self, is_busy: bool) -> None:
+        """What can wait makes way for live requests."""
+        self.probing.preemption.busy(is_busy)
+        self.explanations.preemption.busy(is_busy)
 
     def _explainer(self) -> Explainer:
         settings = self.settings

@@ -207,6 +207,8 @@ class ExplanationSettings(_Section):
     max_budget_s: Seconds = 30.0  # most that a caller may ask for
     view_budget_s: Seconds = 1.0  # most that a Check or Generate waits for the explanation it asked to see
     niceness: Annotated[int, Field(ge=0, le=19)] = 19  # of that process; at 19 it gets what live traffic leaves
+    idle_s: Annotated[float, Field(ge=0)] = 0.01  # without a live request, before an explanation goes on
+    min_share: Annotated[float, Field(gt=0, le=1)] = 0.5  # of the time, though live requests never rest
     threads: Count = Field(default_factory=lambda: max(1, min(2, os.cpu_count() or 1)))  # of one explanation
     hang_s: Seconds = 60.0  # beyond its budget; then the process is killed, and the next explanation starts another
     max_waiting: Count = 16  # explanations in the line; more are refused

@@ -228,10 +228,10 @@ async def running_server(
     known = CalibrationStore(watched.directory, lambda: (scorer.identity.digest,), drift)
     store = PolicyStore(policies, "default", routes or {}, heads, loaded, known)
     store.load()
-    places = admission or Admission(64, 64)
     lineup = FixedLineup(scorer, others)
     explaining = explanation_settings or ExplanationSettings()
     explanations = Explanations(explaining, process or ExplainingProcess(ChildSettings("none", policies, 1)))
+    places = admission or Admission(64, 64, explanations.preemption.busy)
     explainer = Explainer(
         store,
         lineup,

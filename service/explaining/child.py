@@ -30,6 +30,7 @@ from service.explaining.work import (
 )
 from service.logs import fault_fields
 from service.models import ModelCache
+from service.parent_death import die_with_the_parent
 
 if TYPE_CHECKING:
     from guards.explainers.explain import RewardExplainer
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 def main(pipe: Connection, settings: ChildSettings) -> None:
     """Answers until the pipe is closed, which is how the parent's end is noticed, however it came about."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent ends us in its order
+    die_with_the_parent()  # a stopped process notices no pipe that closes
     os.nice(settings.niceness)
     os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     import torch

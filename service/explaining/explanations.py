@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -13,6 +15,7 @@ from guards.errors import DeadlineExceeded, Unavailable, WardgateError
 from service.config import ExplanationSettings
 from service.explaining.line import Line, Priority, Waiting
 from service.explaining.work import HeadWork, Result, Work
+from service.preemption import Preemption
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,10 @@ class Asked(Protocol):
 
     def ask(self, work: Work, limit_s: float) -> Result: ...
 
+    def stop(self) -> None: ...
+
+    def go_on(self) -> None: ...
+
     def end(self) -> None: ...
 
     def close(self) -> None: ...
@@ -39,6 +46,7 @@ class Explanations:
         self._settings = settings
         self._line = Line(settings.max_waiting)
         self._process = process
+        self.preemption = Preemption(settings.idle_s, settings.min_share)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._running = False
         self._typical_s = 1.0
@@ -99,7 +107,8 @@ class Explanations:
             self._thread, self._process.ask, work, budget_s + self._settings.hang_s
         )
         try:
-            result = await asking
+            with self._making_way(waiting.priority):
+                result = await asking
         except asyncio.CancelledError:
             self._process.end()
             _fail(waiting, Unavailable("the server is stopping; try another replica"))
@@ -112,6 +121,19 @@ class Explanations:
                 waiting.done.set_result(result)
         finally:
             self.working = False
+
+    @contextmanager
+    def _making_way(self, priority: Priority) -> Iterator[None]:
+        """For live requests; a view is part of one, which waits for it."""
+        if priority is Priority.VIEW:
+            yield
+            return
+        self.preemption.attach(self._process)
+        try:
+            yield
+        finally:
+            self.preemption.detach()
+            self._process.go_on()
 
 
 def _fail(waiting: Waiting, error: Exception) -> None:

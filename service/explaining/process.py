@@ -1,9 +1,16 @@
-"""The child process seen from the parent: started, asked, ended. Blocks: it belongs to one thread, `end` aside."""
+"""The child process seen from the parent: started, asked, stopped and continued, ended.
+
+It blocks, and belongs to one thread; only `stop`, `go_on` and `end` may be called from any.
+"""
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
+import signal
+import threading
+import time
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -17,6 +24,7 @@ log = logging.getLogger(__name__)
 _START_S = 600.0  # some seconds of a core; on a busy machine the child comes last
 _END_S = 5.0
 _RETRY_S = 2.0
+_LONGEST_WAIT_S = 1.0  # at a time, since a process that is stopped meanwhile has longer
 
 
 class ExplainingProcess:
@@ -26,12 +34,16 @@ class ExplainingProcess:
         self._settings = settings
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
+        self._signals = threading.Lock()  # no signal goes to a process that is waited for: its number may be another's
+        self._stopped_since: float | None = None
+        self._stopped_s = 0.0
         self._ended = False
 
     def start(self) -> None:
         """Returns when a child is ready, a living one at once. Raises Unavailable, PreconditionFailed without torch."""
-        if self._process is not None and self._process.is_alive():
-            return
+        with self._signals:
+            if self._process is not None and self._process.is_alive():
+                return
         self.close()
         if find_spec("torch") is None:
             raise PreconditionFailed("explanations need torch; install wardgate[local]", kind="TORCH", subject="torch")
@@ -49,7 +61,8 @@ class ExplainingProcess:
         log.info("explaining process ready", extra={"pid": process.pid})
 
     def ask(self, work: Work, limit_s: float) -> Result:
-        """Starts a child if there is none. One that is silent for `limit_s`, or ends, is killed: then Unavailable."""
+        """Starts a child if there is none. One that ends, or is silent for `limit_s` while it may work, is killed: then
+        Unavailable."""
         self.start()
         pipe = self._pipe
         assert pipe is not None
@@ -65,6 +78,19 @@ class ExplainingProcess:
             raise Unavailable("the explaining process ended or hung; the next explanation starts another", _RETRY_S)
         return _result(answer)
 
+    def stop(self) -> None:
+        """It keeps its memory and gets no CPU."""
+        with self._signals:
+            if self._process is not None and self._stopped_since is None:
+                self._signal(signal.SIGSTOP)
+                self._stopped_since = time.monotonic()
+
+    def go_on(self) -> None:
+        with self._signals:
+            if self._process is not None and self._stopped_since is not None:
+                self._signal(signal.SIGCONT)
+                self._stopped_s, self._stopped_since = self._stopped_for(), None
+
     def end(self) -> None:
         """Kills the child for good, from any thread: what is being asked raises Unavailable."""
         self._ended = True
@@ -74,7 +100,9 @@ class ExplainingProcess:
 
     def close(self) -> None:
         """Kills the child and returns when it is gone."""
-        process, pipe, self._process, self._pipe = self._process, self._pipe, None, None
+        with self._signals:
+            process, pipe, self._process, self._pipe = self._process, self._pipe, None, None
+            self._stopped_since, self._stopped_s = None, 0.0
         if process is not None:
             process.kill()
             process.join(_END_S)
@@ -84,12 +112,29 @@ class ExplainingProcess:
             pipe.close()
 
     def _receive(self, pipe: Connection, limit_s: float) -> Answer | None:
-        """None when nothing came, or the child has ended."""
+        """None when nothing came while the child was not stopped, or it has ended."""
+        started = self._going_s()
         try:
-            answer: Answer | None = pipe.recv() if pipe.poll(limit_s) else None
+            while (left_s := started + limit_s - self._going_s()) > 0:
+                if pipe.poll(min(left_s, _LONGEST_WAIT_S)):
+                    answer: Answer = pipe.recv()
+                    return answer
         except (EOFError, OSError):
-            return None
-        return answer
+            pass
+        return None
+
+    def _going_s(self) -> float:
+        """A clock that stands while the child is stopped."""
+        with self._signals:
+            return time.monotonic() - self._stopped_for()
+
+    def _stopped_for(self) -> float:
+        return self._stopped_s + (0.0 if self._stopped_since is None else time.monotonic() - self._stopped_since)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Not to one that has ended, which is noticed where it is asked."""
+        if self._process is not None and self._process.pid is not None and self._process.exitcode is None:
+            os.kill(self._process.pid, number)
 
 
 def _result(answer: Answer) -> Result:

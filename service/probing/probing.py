@@ -15,9 +15,9 @@ from guards.probes.suite import find_suites
 from service.config import Settings
 from service.logs import fault_fields
 from service.policies import PolicyStore
+from service.preemption import Preemption
 from service.probing.memory import Memory
 from service.probing.metrics import ProbeMetrics
-from service.probing.preemption import Preemption
 from service.probing.process import WORKER
 from service.probing.runner import Runner
 from service.probing.runs import Runs

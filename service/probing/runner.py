@@ -19,10 +19,10 @@ from guards.errors import WardgateError
 from guards.probes.records import from_json
 from service.config import Settings, settings_to_json
 from service.logs import fault_fields
+from service.preemption import Preemption
 from service.probing.job import Finished, Job, Planned, Refused, UnitDone
 from service.probing.memory import Memory
 from service.probing.metrics import ProbeMetrics
-from service.probing.preemption import Preemption
 from service.probing.process import ProbeProcess, WorkerDied, probe_process
 from service.probing.scheduler import Scheduler
 from service.store.probe_records import ProbeRun, ProbeUnit, RunError, RunState, Trigger, new_run

@@ -7,7 +7,6 @@ it ends with the service. See docs/adr/010-probe-process.md.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import logging
 import os
@@ -23,18 +22,18 @@ from guards.probes.records import UnitOutcome, from_json, to_json
 from guards.probes.suite import named_suite
 from service.config import settings_from_json
 from service.logs import fault_fields, set_up_logging
+from service.parent_death import die_with_the_parent
 from service.probing.job import Finished, Job, Message, Planned, Refused, UnitDone, decode_job, encode
 from service.probing.results import results_to_json
 
 log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 _LAST_NICE = 19
 
 
 def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the service ends this one
-    _die_with_the_service()
+    die_with_the_parent()
     _go_last()
     out = _take_stdout()
     job = decode_job(sys.stdin.buffer.readline())
@@ -107,12 +106,6 @@ def _take_stdout() -> BinaryIO:
     pipe = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return os.fdopen(pipe, "wb")
-
-
-def _die_with_the_service() -> None:
-    """At once and whatever happens to it, also while this process is stopped. Elsewhere the broken pipe ends it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _go_last() -> None:

@@ -23,6 +23,7 @@ class FakeProcess:
     before: Callable[[Work], None] | None = None
     asked: list[Work] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
+    signals: list[str] = field(default_factory=list)
     closed: bool = False
 
     def start(self) -> None:
@@ -54,6 +55,12 @@ class FakeProcess:
                 seconds=0.25,
             )
         )
+
+    def stop(self) -> None:
+        self.signals.append("stop")
+
+    def go_on(self) -> None:
+        self.signals.append("go on")
 
     def end(self) -> None:
         self.ended.set()

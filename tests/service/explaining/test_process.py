@@ -8,15 +8,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import grpc
 import pytest
 
 from guards.errors import Unavailable
-from service.explaining.work import HeadWork
+from service.config import ExplanationSettings
+from service.explaining.work import HeadExplained, HeadWork
 from tests.fakes import ask, running_server, user, write_policy
-from tests.service.explaining.conftest import Tiny
+from tests.service.explaining.conftest import FakeProcess, Tiny
 from tests.waiting import until
 from wardgate.v1 import explanation_pb2 as explanations
 from wardgate.v1 import guardrail_pb2 as guardrail
@@ -26,6 +28,14 @@ _PATIENCE_S = 120.0  # a child imports torch
 
 def children() -> list[int]:
     return [child.pid for child in multiprocessing.active_children() if child.name == "explaining" and child.pid]
+
+
+def state(pid: int) -> str:
+    """T is stopped, Z has ended; empty where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return ""
 
 
 async def test_the_child_explains_and_shows_attention_and_checks_go_on_beside_it(tmp_path: Path, tiny: Tiny) -> None:
@@ -87,6 +97,73 @@ def test_a_child_that_hangs_is_killed(tiny: Tiny) -> None:
         assert not children()
     finally:
         process.close()
+
+
+async def test_an_explanation_makes_way_for_live_requests(tmp_path: Path, tiny: Tiny) -> None:
+    write_policy(tmp_path)
+    request = guardrail.ExplainRequest(messages=[user("what is this? " * 40)], method="auto")
+    settings = ExplanationSettings(idle_s=0.05, min_share=0.001)
+    async with running_server(
+        tmp_path, tiny.scorer(), process=tiny.process(), artefact=tiny.artefact, explanation_settings=settings
+    ) as server:
+        await server.explain(request, _PATIENCE_S)
+        (pid,) = children()
+        async with server.admission.place(time.monotonic() + _PATIENCE_S):
+            explaining = asyncio.ensure_future(server.explain(request, _PATIENCE_S))
+            await until(lambda: state(pid) == "T")
+            await asyncio.sleep(0.2)
+            assert not explaining.done()
+        assert (await explaining).explanation.head == "request_risk"
+        assert state(pid) != "T"
+
+
+async def test_a_request_that_waits_for_its_own_explanation_does_not_stop_it(tmp_path: Path, tiny: Tiny) -> None:
+    write_policy(tmp_path)
+    process = FakeProcess()
+    async with running_server(tmp_path, tiny.scorer(), process=process, artefact=tiny.artefact) as server:
+        reply = await server.check(ask("a knife", views=[guardrail.VIEW_EXPLANATION]))
+        assert reply.explanation.explanation.head == "request_risk"
+        assert process.signals == []
+        await server.explain(guardrail.ExplainRequest(messages=[user("a knife")]))
+        assert process.signals[-1] == "go on"
+
+
+async def test_a_process_that_is_stopped_has_its_time_all_the_same(tiny: Tiny) -> None:
+    process = tiny.process()
+    work = HeadWork(tiny.artefact, tiny.identity.digest, "hi", None, "request_risk", "fast", 1.0)
+    try:
+        await asyncio.to_thread(process.ask, work, _PATIENCE_S)
+        process.stop()
+        asking = asyncio.create_task(asyncio.to_thread(process.ask, work, 1.0))
+        await asyncio.sleep(2.0)
+        assert not asking.done()
+        process.go_on()
+        assert isinstance(await asking, HeadExplained)
+    finally:
+        process.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+async def test_a_stopped_child_ends_with_its_parent(tmp_path: Path, tiny: Tiny) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import multiprocessing, os, sys\n"
+        "from pathlib import Path\n"
+        "from service.explaining.process import ExplainingProcess\n"
+        "from service.explaining.work import ChildSettings\n"
+        "if __name__ == '__main__':\n"
+        f"    process = ExplainingProcess({tiny.child!r})\n".replace("PosixPath", "Path")
+        + "    process.start()\n"
+        "    process.stop()\n"
+        "    print(multiprocessing.active_children()[0].pid, flush=True)\n"
+        "    os._exit(1)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = await asyncio.to_thread(
+        subprocess.run, [sys.executable, str(script)], capture_output=True, text=True, env=environment
+    )
+    pid = int(parent.stdout)
+    await until(lambda: state(pid) in ("", "Z"))  # nobody here waits for it
 
 
 def test_serving_and_asking_never_load_torch() -> None:

@@ -1,4 +1,4 @@
-"""Live requests go first: while one is at work, the process of the probes is stopped."""
+"""Live requests go first: while one is at work, a process that can wait (of probes, of explanations) is stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Preemption:
     gets turns of a tenth of a second, `min_share` of the time together; 0 gives none.
     """
 
-    def __init__(self, idle_s: float, min_share: float, on_stop: Callable[[], None]) -> None:
+    def __init__(self, idle_s: float, min_share: float, on_stop: Callable[[], None] = lambda: None) -> None:
         self._idle_s = idle_s
         self._wait_s = _SLICE_S / min_share - _SLICE_S if min_share else None
         self._on_stop = on_stop

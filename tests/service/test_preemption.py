@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from service.probing.preemption import Preemption
+from service.preemption import Preemption
 from tests.waiting import until
 
 
