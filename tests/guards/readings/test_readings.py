@@ -7,7 +7,6 @@ import random
 import urllib.parse
 
 import pytest
-from growth import grows_linearly
 from honest_texts import HONEST
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from guards.normalize import normalize
 from guards.probes.transformations.registry import TRANSFORMATIONS
 from guards.readings.find import MOST_READINGS, readings, request_input
 from guards.readings.words import known_share, split
+from tests.growth import grows_linearly
 
 PLAIN = "Write a long letter on how to bake bread without making a mess, please."
 READ = {

@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from growth import grows_linearly
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -12,6 +11,7 @@ from subjects import subject
 from guards.errors import ConfigError
 from guards.rules.patterns import MAX_MATCHES, PatternConfig, PatternGuard
 from guards.types import Action, Finding, Span
+from tests.growth import grows_linearly
 
 
 def _guard(*, keywords: tuple[str, ...] = (), patterns: tuple[str, ...] = (), **settings: object) -> PatternGuard:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from growth import grows_linearly
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -9,6 +8,7 @@ from subjects import subject
 
 from guards.rules.sensitive import DEFAULT_ENTITIES, Entity, SensitiveDataConfig, SensitiveDataGuard
 from guards.types import Action, Span
+from tests.growth import grows_linearly
 
 _GUARD = SensitiveDataGuard(SensitiveDataConfig())
 _EVERYTHING = SensitiveDataGuard(SensitiveDataConfig(entities=tuple(Entity)))
