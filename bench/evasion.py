@@ -19,6 +19,7 @@ from typing import Any
 from bench.bypass_table import write_table
 from bench.judged import Judge, Outcome
 from bench.machine import machine, versions
+from bench.reports import give
 from bench.unseen import HARMFUL, HARMLESS, unseen_prompts
 from guards.learning.metrics import wilson
 from guards.normalize import NORMALIZER_VERSION
@@ -185,11 +186,7 @@ def main() -> None:
     if options.table:
         write_table(_PAGE, json.loads(options.table.read_text()))
         return
-    text = json.dumps(measure(options), indent=1)
-    if options.out is None:
-        print(text)
-    else:
-        options.out.write_text(text + "\n")
+    give(measure(options), options.out)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from bench.machine import machine, versions
+from bench.reports import give
 from guards.learning.metrics import wilson
 from guards.normalize import NORMALIZER_VERSION
 from guards.probes.base import Setting, Trial
@@ -201,11 +202,7 @@ def main() -> None:
         }
     finally:
         service.close()
-    text = json.dumps(result, indent=1)
-    if options.out is None:
-        print(text)
-    else:
-        options.out.write_text(text + "\n")
+    give(result, options.out)
 
 
 def seconds(done: Sequence[UnitOutcome]) -> dict[str, float]:

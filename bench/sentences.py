@@ -8,13 +8,13 @@ and how many times the tokens are scored. Rows are of the shapes of guards/learn
 from __future__ import annotations
 
 import argparse
-import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.machine import machine, versions
+from bench.reports import give
 from guards.learning.data import Pair, Row, read_rows
 from guards.learning.metrics import wilson
 from guards.readings.find import request_input
@@ -82,11 +82,7 @@ def main() -> None:
         "machine": machine(),
         "versions": versions(),
     }
-    text = json.dumps(report, indent=1)
-    if options.out is None:
-        print(text)
-    else:
-        options.out.write_text(text + "\n")
+    give(report, options.out)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 from bench.evasion import told_in_turns
 from bench.judged import Judge
 from bench.machine import machine, versions
+from bench.reports import give
 from bench.unseen import HARMFUL, HARMLESS, unseen_prompts
 from guards.learning.metrics import wilson
 from guards.types import Message, Role, Scope, TextPart
@@ -111,11 +112,7 @@ def main() -> None:
         "versions": versions(),
         "date": datetime.now(UTC).date().isoformat(),
     }
-    text = json.dumps(result, indent=1)
-    if options.out is None:
-        print(text)
-    else:
-        options.out.write_text(text + "\n")
+    give(result, options.out)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 _SLICE_S = 0.1  # of a turn that a service without rest gives
+
+
+class RunningClock:
+    """Seconds for which a process was not stopped."""
+
+    def __init__(self) -> None:
+        self._going_since: float | None = time.monotonic()
+        self._gone_s = 0.0
+
+    @property
+    def stopped(self) -> bool:
+        return self._going_since is None
+
+    @property
+    def running_s(self) -> float:
+        return self._gone_s + (0.0 if self._going_since is None else time.monotonic() - self._going_since)
+
+    def stop(self) -> None:
+        self._gone_s, self._going_since = self.running_s, None
+
+    def go_on(self) -> None:
+        self._going_since = time.monotonic()
 
 
 class Stoppable(Protocol):

@@ -1,4 +1,4 @@
-"""The process that explains: one piece of work after the other, on one thread, behind everything else.
+"""The process that explains: one piece of work after the other, behind everything else.
 
 Gradients need torch, which the serving process never loads; a runaway explanation ends with its process.
 """

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -18,6 +17,7 @@ from multiprocessing.context import SpawnProcess
 from guards.errors import InvalidInput, PreconditionFailed, ScoringError, Unavailable, UnknownName
 from service.explaining.child import main
 from service.explaining.work import Answer, ChildSettings, Failed, Ready, Result, Work
+from service.preemption import RunningClock
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,7 @@ class ExplainingProcess:
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
         self._signals = threading.Lock()  # no signal goes to a process that is waited for: its number may be another's
-        self._stopped_since: float | None = None
-        self._stopped_s = 0.0
+        self._clock = RunningClock()
         self._ended = False
 
     def start(self) -> None:
@@ -81,15 +80,15 @@ class ExplainingProcess:
     def stop(self) -> None:
         """It keeps its memory and gets no CPU."""
         with self._signals:
-            if self._process is not None and self._stopped_since is None:
+            if self._process is not None and not self._clock.stopped:
                 self._signal(signal.SIGSTOP)
-                self._stopped_since = time.monotonic()
+                self._clock.stop()
 
     def go_on(self) -> None:
         with self._signals:
-            if self._process is not None and self._stopped_since is not None:
+            if self._process is not None and self._clock.stopped:
                 self._signal(signal.SIGCONT)
-                self._stopped_s, self._stopped_since = self._stopped_for(), None
+                self._clock.go_on()
 
     def end(self) -> None:
         """Kills the child for good, from any thread: what is being asked raises Unavailable."""
@@ -102,7 +101,7 @@ class ExplainingProcess:
         """Kills the child and returns when it is gone."""
         with self._signals:
             process, pipe, self._process, self._pipe = self._process, self._pipe, None, None
-            self._stopped_since, self._stopped_s = None, 0.0
+            self._clock = RunningClock()
         if process is not None:
             process.kill()
             process.join(_END_S)
@@ -113,9 +112,9 @@ class ExplainingProcess:
 
     def _receive(self, pipe: Connection, limit_s: float) -> Answer | None:
         """None when nothing came while the child was not stopped, or it has ended."""
-        started = self._going_s()
+        until = self._running_s() + limit_s
         try:
-            while (left_s := started + limit_s - self._going_s()) > 0:
+            while (left_s := until - self._running_s()) > 0:
                 if pipe.poll(min(left_s, _LONGEST_WAIT_S)):
                     answer: Answer = pipe.recv()
                     return answer
@@ -123,13 +122,9 @@ class ExplainingProcess:
             pass
         return None
 
-    def _going_s(self) -> float:
-        """A clock that stands while the child is stopped."""
+    def _running_s(self) -> float:
         with self._signals:
-            return time.monotonic() - self._stopped_for()
-
-    def _stopped_for(self) -> float:
-        return self._stopped_s + (0.0 if self._stopped_since is None else time.monotonic() - self._stopped_since)
+            return self._clock.running_s
 
     def _signal(self, number: signal.Signals) -> None:
         """Not to one that has ended, which is noticed where it is asked."""

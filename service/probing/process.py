@@ -7,11 +7,11 @@ import contextlib
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from service.preemption import RunningClock
 from service.probing.job import Job, Message, decode, encode_job
 
 WORKER = (sys.executable, "-m", "service.probing.worker")
@@ -36,8 +36,7 @@ class ProbeProcess:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self._going_since: float | None = time.monotonic()
-        self._gone_s = 0.0
+        self._clock = RunningClock()
 
     @property
     def pid(self) -> int:
@@ -45,22 +44,22 @@ class ProbeProcess:
 
     @property
     def stopped(self) -> bool:
-        return self._going_since is None
+        return self._clock.stopped
 
     @property
     def running_s(self) -> float:
-        return self._gone_s + (0.0 if self._going_since is None else time.monotonic() - self._going_since)
+        return self._clock.running_s
 
     def stop(self) -> None:
         """It keeps its memory and gets no CPU."""
-        if self._going_since is not None:
+        if not self._clock.stopped:
             self._signal(signal.SIGSTOP)
-            self._gone_s, self._going_since = self.running_s, None
+            self._clock.stop()
 
     def go_on(self) -> None:
-        if self._going_since is None:
+        if self._clock.stopped:
             self._signal(signal.SIGCONT)
-            self._going_since = time.monotonic()
+            self._clock.go_on()
 
     async def messages(self, limit_s: float) -> AsyncGenerator[Message, None]:
         """Until it ends well. `limit_s`: how long it may run without a word. Raises WorkerDied."""

@@ -134,8 +134,8 @@ async def test_a_process_that_is_stopped_has_its_time_all_the_same(tiny: Tiny) -
     try:
         await asyncio.to_thread(process.ask, work, _PATIENCE_S)
         process.stop()
-        asking = asyncio.create_task(asyncio.to_thread(process.ask, work, 1.0))
-        await asyncio.sleep(2.0)
+        asking = asyncio.create_task(asyncio.to_thread(process.ask, work, 2.0))
+        await asyncio.sleep(3.0)
         assert not asking.done()
         process.go_on()
         assert isinstance(await asking, HeadExplained)
