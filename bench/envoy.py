@@ -31,7 +31,7 @@ def envoy_program() -> Path | None:
 
 @contextlib.contextmanager
 def envoy(program: Path, addresses: Sequence[str], folder: Path) -> Iterator[str]:
-    """Its address, once it has found a replica healthy."""
+    """Its address, once it has found every replica healthy."""
     port, admin_port = free_port(), free_port()
     config, log = folder / "envoy.yaml", folder / "envoy.log"
     config.write_text(yaml.safe_dump(_configured(addresses, port, admin_port)))
@@ -48,7 +48,7 @@ def envoy(program: Path, addresses: Sequence[str], folder: Path) -> Iterator[str
         ]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
-            _wait_for(admin_port, process, log)
+            _wait_for(len(addresses), admin_port, process, log)
             yield f"127.0.0.1:{port}"
         finally:
             process.terminate()
@@ -76,15 +76,15 @@ def _socket(address: str) -> dict[str, str | int]:
     return {"address": host, "port_value": int(port)}
 
 
-def _wait_for(admin_port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(replicas: int, admin_port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + _START_S
     while time.monotonic() < until:
         if process.poll() is not None:
             raise RuntimeError(f"Envoy ended with {process.returncode}:\n{log.read_text()[-2000:]}")
-        if "health_flags::healthy" in _clusters(admin_port):
+        if _clusters(admin_port).count("health_flags::healthy") == replicas:
             return
         time.sleep(0.05)
-    raise RuntimeError(f"Envoy found no healthy replica within {_START_S} s:\n{log.read_text()[-2000:]}")
+    raise RuntimeError(f"Envoy did not find every replica healthy within {_START_S} s:\n{log.read_text()[-2000:]}")
 
 
 def _clusters(admin_port: int) -> str:
