@@ -36,6 +36,7 @@ from guards.learning.recipe import (
 )
 from guards.probes.transformations.registry import augment
 from guards.rewards.manifest import TrainingFile, file_sha256
+from guards.rewards.sentences import pieces_of
 
 MADE_LICENCE = "Apache-2.0 (made by guards/learning/contrast.py)"
 

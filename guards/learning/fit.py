@@ -20,16 +20,18 @@ from torch import Tensor, nn
 
 from guards.learning.recipe import HeadRecipe, Recipe
 from guards.learning.sampling import Draw, batches
+from guards.learning.standardised import StandardisedHead
 from guards.learning.states import Ints, States
 from guards.rewards.adapter import adapter_tensors, attach
 from guards.rewards.manifest import Kind
 from guards.rewards.pooling import Pooled, pool_sides
-from guards.rewards.torch_model import RewardHead, feature_width, head_rewards, through
+from guards.rewards.torch_model import feature_width, head_features, head_rewards, through
 
 Floats32 = NDArray[np.float32]
 
 _LARGEST_GRADIENT = 1.0
 _EVALUATION_TOKENS = 8192
+_MEASURED = 2000  # texts by which a head's features are standardised
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class AdaptedNetwork(nn.Module):
         training = recipe.training
         self.heads = nn.ModuleDict(
             {
-                name: RewardHead(feature_width(pooled, kind), training.hidden, training.members)
+                name: StandardisedHead(feature_width(pooled, kind), training.hidden, training.members)
                 for name, kind in self.kinds.items()
             }
         )
@@ -73,6 +75,20 @@ class AdaptedNetwork(nn.Module):
         kept = [states[layer - self._below].float() for layer in self._pooling.layers]
         return pool_sides(kept, self._pooling, mask, segments)
 
+    def measure(self, head: str, pooled: Pooled) -> None:
+        """What texts' features have in common, for the head to start from."""
+        standardised: StandardisedHead = self.heads[head]  # type: ignore[assignment]
+        standardised.measure(head_features(pooled.prompt, pooled.response, self.kinds[head]))
+
+    def kept(self) -> dict[str, Tensor]:
+        """The adapter and the heads as an artefact has them."""
+        heads = {
+            f"{name}.{part}": tensor.detach().contiguous()
+            for name, head in self.heads.items()
+            for part, tensor in head.kept().items()  # type: ignore[operator]
+        }
+        return {**heads, **adapter_tensors(self.layers)}
+
     def rewards(self, head: str, pooled: Pooled) -> Tensor:
         """Members' rewards [B, members] of one head."""
         return head_rewards(self.heads[head], pooled, self.kinds[head], self.drop_in, self.drop)
@@ -80,9 +96,9 @@ class AdaptedNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Fitted:
-    """After each epoch: mean rewards of the watched texts by head, and the weights, where they were asked for.
+    """After each epoch: mean rewards of the watched texts by head, and the weights.
 
-    Nothing was watched before the recipe's `first_epoch`.
+    Of epochs before the recipe's `first_epoch` there is neither.
     """
 
     watched: list[dict[str, Floats32]]
@@ -119,11 +135,13 @@ class Fit:
         self._device = device
         self._order = random.Random(seed)  # noqa: S311 - sampling, not secrecy
         self.network = AdaptedNetwork(layers, recipe, width).to(device)
+        for name in recipe.heads:
+            self._measure(name, examples[name], seed)
         self._jobs = [
             job for name, head in recipe.heads.items() for job in self._jobs_of(name, head, examples[name], seed)
         ]
 
-    def run(self, watch: Mapping[str, Ints], keep_weights: bool, step: Callable[[], None]) -> Fitted:
+    def run(self, watch: Mapping[str, Ints], step: Callable[[], None]) -> Fitted:
         """Learn for all the recipe's epochs; `watch` has texts of each head to score after each; then `step`."""
         optimizer = self._optimizer()
         schedule: torch.optim.lr_scheduler.LambdaLR | None = None
@@ -141,8 +159,7 @@ class Fit:
                 schedule.step()
             late = epoch + 1 >= self._recipe.training.first_epoch
             watched.append({head: self.score(head, texts).mean(-1) for head, texts in watch.items()} if late else {})
-            if keep_weights:
-                tensors.append(self._tensors())
+            tensors.append({name: part.cpu().clone() for name, part in self.network.kept().items()} if late else {})
             step()
         return Fitted(watched, tensors)
 
@@ -159,6 +176,22 @@ class Fit:
                 scored[rows] = self.network.rewards(head, pooled).float().cpu().numpy()
         worst = [at + scored[at : at + count].mean(-1).argmin() for at, count in _runs(states, texts)]
         return scored[np.array(worst, dtype=np.int64)]
+
+    def _measure(self, head: str, examples: Examples, seed: int) -> None:
+        """On the network as it is before it learns."""
+        self.network.eval()
+        texts = np.unique(np.concatenate([examples.texts, examples.chosen, examples.rejected]))
+        chosen = sorted(random.Random(f"{seed}:{head}").sample(texts.tolist(), min(_MEASURED, len(texts))))  # noqa: S311
+        states = self._states[self.network.kinds[head]]
+        windows = states.first[np.array(chosen, dtype=np.int64)]
+        by_length = windows[np.argsort(states.length[windows], kind="stable")]
+        with torch.no_grad():  # tensors of inference mode cannot be learned with
+            sides = [
+                self.network(*states.batch(rows, self._device))
+                for rows in _chunks(by_length, states.length, _EVALUATION_TOKENS)
+            ]
+            prompt, response = (torch.cat([getattr(side, name) for side in sides]) for name in ("prompt", "response"))
+            self.network.measure(head, Pooled(prompt, response))
 
     def _jobs_of(self, name: str, head: HeadRecipe, examples: Examples, seed: int) -> list[_Job]:
         weights = self._recipe.weights
@@ -230,11 +263,6 @@ class Fit:
             return 0.5 * (1 + math.cos(math.pi * min(1.0, (at - warm) / max(1, steps - warm))))
 
         return torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-
-    def _tensors(self) -> dict[str, Tensor]:
-        heads = {name: tensor.detach().contiguous() for name, tensor in self.network.heads.state_dict().items()}
-        tensors = {**heads, **adapter_tensors(self.network.layers)}
-        return {name: tensor.cpu().clone() for name, tensor in tensors.items()}
 
 
 def _runs(states: States, texts: Ints) -> Iterator[tuple[int, int]]:

@@ -33,7 +33,7 @@ from guards.normalize import NORMALIZER_VERSION
 from guards.rewards.manifest import Kind, file_sha256
 from guards.rewards.torch_model import load_encoder, upper_layers
 
-_FORMAT = "3"  # raise when fitting changes, so that old fits are not used
+_FORMAT = "4"  # raise when fitting changes, so that old fits are not used
 _FITS_AT_ONCE = 8  # each holds some 1.5 GB
 
 
@@ -96,7 +96,7 @@ class Workshop:
         layers = upper_layers(self.encoder, self.recipe.adapter.first_layer)
         width = int(self.encoder.config.hidden_size)
         fit = Fit(self.states, layers, width, self.recipe, examples, task.seed, self.device)
-        _save(fit.run(self.watched(task), task.fold is None, step), self.file(task))
+        _save(fit.run(self.watched(task), step), self.file(task))
 
     def result(self, task: Task) -> Fitted:
         """What a finished task left on disk."""

@@ -69,8 +69,14 @@ class RewardHead(nn.Module):
         self.outer = nn.Parameter(torch.randn(members, hidden) / math.sqrt(hidden))
         self.offset = nn.Parameter(torch.zeros(members))
 
-    def forward(self, features: Tensor, drop: nn.Module | None = None) -> Tensor:
-        hidden = nn.functional.gelu(self.inner(self.norm(features)))
+    def read(self, features: Tensor) -> Tensor:
+        """What the hidden layer sees."""
+        result: Tensor = self.norm(features)
+        return result
+
+    def forward(self, features: Tensor, drop_in: nn.Module | None = None, drop: nn.Module | None = None) -> Tensor:
+        read = self.read(features)
+        hidden = nn.functional.gelu(self.inner(read if drop_in is None else drop_in(read)))
         hidden = drop(hidden) if drop is not None else hidden
         result: Tensor = (hidden.unflatten(-1, (self.members, -1)) * self.outer).sum(-1) + self.offset
         return result
@@ -92,7 +98,7 @@ def part_rewards(
     """The same before the least is taken."""
 
     def read(features: Tensor) -> Tensor:
-        result: Tensor = head(features if drop_in is None else drop_in(features), drop)
+        result: Tensor = head(features, drop_in, drop)
         return result
 
     whole = read(head_features(pooled.prompt, pooled.response, kind))
