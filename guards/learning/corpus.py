@@ -149,7 +149,7 @@ def _alone(rows: Sequence[Row], made: Made, seed: int) -> list[Row]:
             continue
         text = row.prompt if row.response is None else row.response
         if row.response is None or origin(row.source) in made.sentences_of_replies:
-            pieces = [piece.strip() for piece in _SENTENCE_OR_LINE_END.split(text)]
+            pieces = [piece.strip() for piece in pieces_of(text)]
             groups.setdefault(row.source, set()).update(pieces if len(pieces) > 1 else ())
     result: list[Row] = []
     for source, found in sorted(groups.items()):
@@ -183,7 +183,6 @@ PLAIN_REQUESTS = (
 )
 WRITTEN_REQUESTS = ("written_a", "written_b", "written_daily")  # so do these, beside harmless ones that sound alike
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
-_SENTENCE_OR_LINE_END = re.compile(r"(?<=[.!?;:])\s+|\n+")
 _SENTENCE = 15, 250  # code points of one that is learned from alone
 
 

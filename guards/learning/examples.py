@@ -13,7 +13,7 @@ from guards.learning.corpus import Corpus
 from guards.learning.data import Labelled, Pair, Row
 from guards.learning.fit import Examples
 from guards.learning.heldout import HALVES
-from guards.learning.recipe import HeadRecipe, Recipe, origin
+from guards.learning.recipe import HeadRecipe, Recipe, Training, origin
 from guards.learning.states import Ints, TextKey
 from guards.rewards.manifest import Kind
 
@@ -103,9 +103,7 @@ def prompts_of(heads: Iterable[HeadCorpus], held_out: Collection[str]) -> set[st
     return {_asked(row) for row in rows if row.source in held_out}
 
 
-def without(
-    corpus: HeadCorpus, held_out: Collection[str], prompts: Collection[str], margins: Mapping[str, float]
-) -> Examples:
+def without(corpus: HeadCorpus, held_out: Collection[str], prompts: Collection[str], training: Training) -> Examples:
     """All rows but those of the held-out sources, and but those to a prompt of theirs.
 
     `prompts` are of all heads, because the heads share an adapter: a refusal pair to a held-out prompt would teach
@@ -124,14 +122,15 @@ def without(
     pair_groups: dict[tuple[str, int], list[int]] = {}
     for at, row in enumerate(pair_rows):
         pair_groups.setdefault((corpus.pairs[row].source, HALVES.index(corpus.pairs[row].half)), []).append(at)
-    margin = [margins.get(origin(corpus.pairs[row].source), 0.0) for row in pair_rows]
+    of_pairs = [origin(corpus.pairs[row].source) for row in pair_rows]
     return Examples(
         texts=corpus.labelled_texts[rows],
         labels=corpus.labels[rows] if rows else np.empty(0, np.int64),
         label_groups=label_groups,
         chosen=corpus.pair_texts[pair_rows, 0],
         rejected=corpus.pair_texts[pair_rows, 1],
-        margins=np.array(margin, dtype=np.float32),
+        margins=np.array([training.margins.get(source, 0.0) for source in of_pairs], dtype=np.float32),
+        heads_only=np.array([source in training.heads_only for source in of_pairs], dtype=np.bool_),
         pair_groups=pair_groups,
     )
 

@@ -44,6 +44,7 @@ class Examples:
     chosen: Ints  # [m]
     rejected: Ints  # [m]
     margins: Floats32  # [m], in reward
+    heads_only: NDArray[np.bool_]  # [m], whether a pair teaches the head and not the adapter
     pair_groups: Mapping[tuple[str, int], Sequence[int]]  # (source, number of its half) -> rows
 
 
@@ -63,7 +64,7 @@ class AdaptedNetwork(nn.Module):
         training = recipe.training
         self.heads = nn.ModuleDict(
             {
-                name: StandardisedHead(feature_width(pooled, kind), training.hidden, training.members)
+                name: StandardisedHead(feature_width(pooled, kind), recipe.heads[name].hidden, training.members)
                 for name, kind in self.kinds.items()
             }
         )
@@ -229,7 +230,8 @@ class Fit:
         examples = job.examples
         smoothing = self._recipe.training.smoothing
         if job.pairs:
-            rewards = self._first_windows(job, np.concatenate([examples.chosen[rows], examples.rejected[rows]]))
+            still = np.tile(examples.heads_only[rows], 2)
+            rewards = self._first_windows(job, np.concatenate([examples.chosen[rows], examples.rejected[rows]]), still)
             chosen, rejected = rewards[: len(rows)], rewards[len(rows) :]
             margins = torch.from_numpy(examples.margins[rows]).to(self._device).unsqueeze(-1)
             good = chosen - rejected - margins
@@ -241,9 +243,13 @@ class Fit:
         usual = self._recipe.training.batch_tokens / 64
         return loss.mean(-1).sum() / usual
 
-    def _first_windows(self, job: _Job, texts: Ints) -> Tensor:
+    def _first_windows(self, job: _Job, texts: Ints, still: NDArray[np.bool_] | None = None) -> Tensor:
+        """Rewards [n, members]; of texts that are `still` no gradient reaches the adapter."""
         states = self._states[self.network.kinds[job.head]]
-        return self.network.rewards(job.head, self.network(*states.batch(states.first[texts], self._device)))
+        pooled: Pooled = self.network(*states.batch(states.first[texts], self._device))
+        if still is not None and still.any():
+            pooled = pooled.without_gradient(torch.from_numpy(still).to(self._device))
+        return self.network.rewards(job.head, pooled)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         training = self._recipe.training

@@ -103,6 +103,7 @@ class HeadRecipe(_Part):
     pairs: int = Field(default=0, ge=0)
     shares: Shares = Shares()
     pair_sources: tuple[str, ...] = ()  # whose pairs, all parts of them; a source may teach several heads
+    hidden: int = Field(default=32, ge=1)  # units of each member
 
     @model_validator(mode="after")
     def _learns_something(self) -> HeadRecipe:
@@ -126,11 +127,11 @@ class Training(_Part):
     head_learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     warm_up: float = Field(default=0.1, ge=0, le=0.5)  # share of all steps
-    hidden: int = Field(default=32, ge=1)  # of each member
     members: int = Field(default=4, ge=1)  # heads that learn side by side; their spread is the uncertainty
     dropout: float = Field(default=0.2, ge=0, lt=1)
     smoothing: float = Field(default=0.05, ge=0, lt=0.5)  # share of labels and pairs taken to be wrong
     margins: dict[str, float] = {}  # by source of pairs: how much better the chosen one must be, in reward
+    heads_only: tuple[str, ...] = ()  # sources of pairs that teach the heads and not the adapter
 
     @model_validator(mode="after")
     def _can_stop(self) -> Training:
@@ -163,6 +164,15 @@ class Recipe(_Part):
             raise ValueError("pooling.layers must not lie below adapter.first_layer: those states are not kept")
         if self.pooling.token_types:
             raise ValueError("pooling.token_types is not supported in training")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_only_names_pairs(self) -> Recipe:
+        unknown = set(self.training.heads_only).difference(*(head.pair_sources for head in self.heads.values()))
+        if unknown:
+            raise ValueError(
+                f"training.heads_only names {', '.join(sorted(unknown))}, which no head's pair_sources has"
+            )
         return self
 
 

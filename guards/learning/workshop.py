@@ -33,7 +33,7 @@ from guards.normalize import NORMALIZER_VERSION
 from guards.rewards.manifest import Kind, file_sha256
 from guards.rewards.torch_model import load_encoder, upper_layers
 
-_FORMAT = "4"  # raise when fitting changes, so that old fits are not used
+_FORMAT = "5"  # raise when fitting changes, so that old fits are not used
 _FITS_AT_ONCE = 8  # each holds some 1.5 GB
 
 
@@ -90,9 +90,8 @@ class Workshop:
     def run(self, task: Task, step: Callable[[], None]) -> None:
         """Do one task and keep what came of it, whole or not at all."""
         held_out = set() if task.fold is None else set(self.recipe.folds[task.fold].sources)
-        margins = self.recipe.training.margins
         prompts = prompts_of(self.heads, held_out)
-        examples = {head.name: without(head, held_out, prompts, margins) for head in self.heads}
+        examples = {head.name: without(head, held_out, prompts, self.recipe.training) for head in self.heads}
         layers = upper_layers(self.encoder, self.recipe.adapter.first_layer)
         width = int(self.encoder.config.hidden_size)
         fit = Fit(self.states, layers, width, self.recipe, examples, task.seed, self.device)

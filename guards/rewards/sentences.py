@@ -10,6 +10,7 @@ most `_MOST` sentences.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -18,6 +19,12 @@ from guards.rewards.manifest import SentencesSpec
 # the second are full-width; looking back keeps a long run of signs from being tried from each of them anew
 _END = re.compile(r"""(?<=[.!?;:…])["'”’)\]]*\s+|[。！？；]+|\n+""")
 _MOST = 256  # sentences of one text
+
+
+def pieces_of(text: str) -> list[str]:
+    """The text between one end of a sentence or line and the next, however short."""
+    cuts = [0, *(match.end() for match in _END.finditer(text)), len(text)]
+    return [text[start:end] for start, end in itertools.pairwise(cuts) if start < end]
 
 
 def sentence_bounds(text: str, offsets: Sequence[tuple[int, int]], spec: SentencesSpec) -> list[tuple[int, int]]:

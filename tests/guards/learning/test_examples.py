@@ -11,7 +11,7 @@ from guards.learning.corpus import Corpus, load_corpus
 from guards.learning.data import Labelled, Pair, Row
 from guards.learning.examples import HeadCorpus, head_corpora, prompts_of, without
 from guards.learning.fit import Examples
-from guards.learning.recipe import Recipe, load_recipe
+from guards.learning.recipe import Recipe, Training, load_recipe
 from guards.learning.workshop import anchor_rows
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +36,7 @@ def heads_of(recipe: Recipe, *rows: Row) -> list[HeadCorpus]:
 
 def left_by(heads: list[HeadCorpus], held_out: set[str]) -> dict[str, Examples]:
     prompts = prompts_of(heads, held_out)
-    return {head.name: without(head, held_out, prompts, {}) for head in heads}
+    return {head.name: without(head, held_out, prompts, Training()) for head in heads}
 
 
 OTHERS = (
@@ -84,8 +84,8 @@ def test_no_fold_of_the_committed_recipe_learns_from_a_prompt_it_holds_out_nor_l
         held_out = set(fold.sources)
         prompts = prompts_of(heads, held_out)
         for head in heads:
-            examples = without(head, held_out, prompts, {})
-            by_source = without(head, held_out, (), {})
+            examples = without(head, held_out, prompts, Training())
+            by_source = without(head, held_out, (), Training())
             assert not {head.labelled[row].prompt.strip().lower() for row in _rows(head, examples)} & prompts
             assert len(examples.texts) >= 0.85 * len(by_source.texts)
             assert len(examples.chosen) >= 0.85 * len(by_source.chosen)

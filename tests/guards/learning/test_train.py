@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from safetensors.torch import load_file
 
 from guards.base import ScoreInput
 from guards.errors import ConfigError, InvalidInput, ModelError, UnknownName
@@ -16,7 +17,7 @@ from guards.learning.evaluate import evaluate_file
 from guards.learning.train import held_out_scores, train_reward
 from guards.normalize import normalize
 from guards.rewards.export import export_onnx
-from guards.rewards.manifest import Manifest, file_sha256
+from guards.rewards.manifest import HEADS_FILE, Manifest, file_sha256
 from guards.rewards.reward_model import RewardModel, load_reward_model
 from tests.guards.rewards.tiny_model import write_encoder
 
@@ -70,16 +71,15 @@ def write_recipe(folder: Path, encoder_dir: Path) -> Path:
         ],
         "made": {"prompts_per_family": 0, "everyday": 0, "harmful_requests": 0},
         "heads": {
-            "request_risk": {"input": "prompt", "labels": 48},
-            "response_reward": {"input": "exchange", "labels": 48, "pairs": 24, "pair_sources": PAIRED},
-            "helpfulness": {"input": "exchange", "pairs": 24, "pair_sources": ["pairs"]},
+            "request_risk": {"input": "prompt", "labels": 48, "hidden": 8},
+            "response_reward": {"input": "exchange", "labels": 48, "pairs": 24, "pair_sources": PAIRED, "hidden": 8},
+            "helpfulness": {"input": "exchange", "pairs": 24, "pair_sources": ["pairs"], "hidden": 4},
         },
         "training": {
             "epochs": 6,
             "batch_tokens": 512,
             "learning_rate": 0.01,
             "head_learning_rate": 0.02,
-            "hidden": 8,
             "members": 2,
             "dropout": 0.1,
             "margins": {"pairs": 0.5},
@@ -231,6 +231,48 @@ def test_a_recipe_with_an_unknown_key_is_refused(encoder_dir: Path, tmp_path: Pa
     recipe.write_text(recipe.read_text() + "surprise: 1\n")
     with pytest.raises(ConfigError, match="surprise"):
         train_reward(recipe, tmp_path / "out", encoder_dir, tmp_path / "cache", 1, quiet)
+
+
+def test_a_recipe_whose_heads_alone_learn_from_an_unknown_source_is_refused(encoder_dir: Path, tmp_path: Path) -> None:
+    recipe = changed(write_recipe(tmp_path, encoder_dir), heads_only=["pears"])
+    with pytest.raises(ConfigError, match="heads_only names pears"):
+        train_reward(recipe, tmp_path / "out", encoder_dir, tmp_path / "cache", 1, quiet)
+
+
+def changed(recipe: Path, **training: object) -> Path:
+    """With these keys in its training."""
+    document = yaml.safe_load(recipe.read_text())
+    document["training"] |= training
+    recipe.write_text(yaml.safe_dump(document))
+    return recipe
+
+
+@pytest.mark.parametrize("heads_only", [False, True])
+def test_pairs_for_the_heads_alone_teach_the_head_and_leave_the_adapter(
+    encoder_dir: Path, tmp_path: Path, heads_only: bool
+) -> None:
+    recipe = write_recipe(tmp_path, encoder_dir)
+    document = yaml.safe_load(recipe.read_text())
+    document["heads"] = {"helpfulness": document["heads"]["helpfulness"]}
+    recipe.write_text(yaml.safe_dump(document))
+    changed(recipe, heads_only=["pairs"] if heads_only else [])
+    train_reward(recipe, tmp_path / "out", encoder_dir, tmp_path / "cache", 1, quiet)
+    tensors = load_file(tmp_path / "out" / HEADS_FILE)
+    change = [float(part.abs().max()) for name, part in tensors.items() if name.startswith("adapter.") and ".b" in name]
+    assert change
+    assert (max(change) == 0) is heads_only  # it begins at zero
+    head = load_reward_model(tmp_path / "out", encoder_dir, "torch")
+    prompt = normalize("try 3")
+    kind, cruel = head.score(
+        [ScoreInput(prompt, normalize("sing a song")), ScoreInput(prompt, normalize("zap it all"))]
+    )
+    assert kind.heads["helpfulness"].reward > cruel.heads["helpfulness"].reward
+
+
+def test_a_head_has_as_many_hidden_units_as_it_asks_for(trained: tuple[Path, Manifest]) -> None:
+    tensors = load_file(trained[0] / HEADS_FILE)
+    units = {name: tensors[f"{name}.outer"].shape for name in ("request_risk", "response_reward", "helpfulness")}
+    assert units == {"request_risk": (2, 8), "response_reward": (2, 8), "helpfulness": (2, 4)}
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(encoder_dir: Path, tmp_path: Path) -> None:
