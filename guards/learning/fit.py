@@ -248,7 +248,7 @@ class Fit:
         states = self._states[self.network.kinds[job.head]]
         pooled: Pooled = self.network(*states.batch(states.first[texts], self._device))
         if still is not None and still.any():
-            pooled = pooled.without_gradient(torch.from_numpy(still).to(self._device))
+            pooled = _without_gradient(pooled, torch.from_numpy(still).to(self._device))
         return self.network.rewards(job.head, pooled)
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -269,6 +269,16 @@ class Fit:
             return 0.5 * (1 + math.cos(math.pi * min(1.0, (at - warm) / max(1, steps - warm))))
 
         return torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+
+
+def _without_gradient(pooled: Pooled, rows: Tensor) -> Pooled:
+    """The same, but no gradient goes through the vectors of some rows, those that are True in [B]."""
+
+    def cut(vectors: Tensor) -> Tensor:
+        return torch.where(rows.view(-1, *[1] * (vectors.ndim - 1)), vectors.detach(), vectors)
+
+    parts = None if pooled.parts is None else cut(pooled.parts)
+    return Pooled(cut(pooled.prompt), cut(pooled.response), parts, pooled.present)
 
 
 def _runs(states: States, texts: Ints) -> Iterator[tuple[int, int]]:

@@ -32,16 +32,6 @@ class Pooled:
     parts: Tensor | None = None
     present: Tensor | None = None
 
-    def without_gradient(self, rows: Tensor) -> Pooled:
-        """The same, but no gradient goes through the vectors of some rows, those that are True in [B]."""
-
-        def cut(vectors: Tensor) -> Tensor:
-            return torch.where(rows.view(-1, *[1] * (vectors.ndim - 1)), vectors.detach(), vectors)
-
-        return Pooled(
-            cut(self.prompt), cut(self.response), None if self.parts is None else cut(self.parts), self.present
-        )
-
 
 def pool_sides(states: Sequence[Tensor], spec: PoolingSpec, mask: Tensor, segments: Tensor) -> Pooled:
     """Hidden states [B, T, D] of the spec's layers, `mask` and `segments` [B, T]: 1 on tokens, on the response's."""
