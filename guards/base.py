@@ -16,12 +16,19 @@ class ScoreInput:
     """One text to score.
 
     `prompt` alone asks for the heads that judge requests; with `response`, for the heads that
-    judge a response to that prompt. `readings` are what a prompt also says: the worst of all counts.
+    judge a response to that prompt. `readings` are what a prompt also says: the worst of all counts. `conversation`:
+    the prompt with the end of what was said before it, where something was; for models that read more than a turn.
     """
 
     prompt: NormalizedText
     response: NormalizedText | None = None
     readings: tuple[Reading, ...] = ()
+    conversation: NormalizedText | None = None
+
+    @property
+    def answered(self) -> NormalizedText:
+        """What the response is judged after."""
+        return self.conversation or self.prompt
 
 
 class Scorer(Protocol):

@@ -45,7 +45,8 @@ class JudgedText:
     """The parts of one side, joined by newlines and normalized, and where each part lies in it.
 
     `readings`: what a request says besides; responses have none. `turns`: what the user says with it over several
-    turns; None where it is one, or nobody asks.
+    turns; None where it is one, or nobody asks. `before`: a request with the end of what was said before it, which a
+    response is judged after; None where nothing was.
     """
 
     stage: Stage
@@ -53,6 +54,7 @@ class JudgedText:
     pieces: tuple[Piece, ...]
     readings: tuple[Reading, ...] = ()
     turns: Turns | None = None
+    before: JudgedText | None = None
 
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
         """Where code points [start, end) of `text.original` lie in the caller's messages."""
@@ -68,6 +70,15 @@ class JudgedText:
     @property
     def as_request(self) -> ScoreInput:
         return ScoreInput(self.text, readings=self.readings)
+
+    def after(self, request: JudgedText) -> ScoreInput:
+        """As a response to a request."""
+        return ScoreInput(request.text, self.text, conversation=request.before.text if request.before else None)
+
+    @property
+    def answered(self) -> JudgedText:
+        """What a response to this request is judged after."""
+        return self.before or self
 
 
 def stretches(message: int, parts: Sequence[Part]) -> tuple[Stretch, ...]:

@@ -189,7 +189,7 @@ class Pipeline:
         prompt: JudgedText,
         texts: Sequence[JudgedText],
     ) -> tuple[Verdict, ...]:
-        """One verdict per text, all scored in one submission: the prompt for itself, responses after the prompt."""
+        """One verdict per text, all in one submission: the prompt by itself, responses after the conversation."""
         inputs = inputs_of(prompt, texts)
         submission = Submission(lineup, inputs, call.deadline)
         try:

@@ -95,7 +95,7 @@ class BatchedScorer:
 
 
 def _characters(inputs: Iterable[ScoreInput]) -> int:
-    return sum(len(item.prompt.text) + (len(item.response.text) if item.response else 0) for item in inputs)
+    return sum(len(item.answered.text) + (len(item.response.text) if item.response else 0) for item in inputs)
 
 
 def _risk(scores: TextScores) -> float:

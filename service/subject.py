@@ -18,7 +18,9 @@ from guards.types import Candidate, Coverage, Message, Role, Scope, Span, Stage,
 from service.exchange import ModelScores
 from service.judged_text import JudgedText, Stretch, join, stretches
 from service.lineup import Lineup
-from service.turns import Turn, Turns, text_of, together, turns_of
+from service.turns import Turn, Turns, end_of, text_of, together, turns_of
+
+MOST_ANSWERED = 600  # code points of a conversation that a response is judged after: its last 64 tokens are read
 
 
 class Submission:
@@ -152,10 +154,10 @@ class TurnsSubject:
 
 
 def inputs_of(prompt: JudgedText, texts: Sequence[JudgedText]) -> list[ScoreInput]:
-    """One for each text, a response after the prompt, and behind them the user's turns where the prompt is judged."""
+    """One for each text, a response after what it answers, and behind them the user's turns of a judged prompt."""
     turns = [text.turns.text for text in texts if text.turns]
     return [
-        *(text.as_request if text.stage is Stage.REQUEST else ScoreInput(prompt.text, text.text) for text in texts),
+        *(text.as_request if text.stage is Stage.REQUEST else text.after(prompt) for text in texts),
         *(text.as_request for text in turns),
     ]
 
@@ -174,7 +176,9 @@ async def request_text(messages: Sequence[Message], scope: Scope, policy: Policy
     Raises InvalidInput when nothing is new.
     """
     chosen = range(len(messages)) if scope is Scope.WHOLE_CONVERSATION else _new_turns(messages)
-    text = await join(Stage.REQUEST, _parts(messages, chosen))
+    parts = _parts(messages, chosen)
+    before = await _with_earlier(messages, chosen[0], parts) if scope is Scope.NEW_TURNS else None
+    text = replace(await join(Stage.REQUEST, parts), before=before)
     if policy is None or not policy.reads_turns:
         return text
     return replace(text, turns=await turns_of(messages, scope, policy.safe_messages.values()))
@@ -187,6 +191,14 @@ async def earlier_text(messages: Sequence[Message], scope: Scope) -> JudgedText 
     new = set(_new_turns(messages))
     earlier = [index for index in range(len(messages)) if index not in new]
     return await join(Stage.REQUEST, _parts(messages, earlier)) if earlier else None
+
+
+async def _with_earlier(messages: Sequence[Message], first: int, new: Sequence[Stretch]) -> JudgedText | None:
+    """New turns, from message `first` on, with the end of what was said before, where they are short."""
+    said = (index for index in range(first) if messages[index].role is not Role.SYSTEM)
+    told = [one for one in _parts(messages, said) if one.text.strip()]
+    earlier = end_of(told, MOST_ANSWERED - sum(len(one.text) for one in new))
+    return await join(Stage.RESPONSE, (*earlier, *new)) if earlier else None
 
 
 async def candidate_text(candidate: Candidate, index: int) -> JudgedText:

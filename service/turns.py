@@ -107,7 +107,7 @@ def _last(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     room = max(MOST_CHARACTERS - len(newest), _FOR_EARLIER)
     kept: list[Turn] = []
     for turn in reversed(earlier):
-        cut = replace(turn, said=_end(turn.said, room))
+        cut = replace(turn, said=end_of(turn.said, room))
         if not cut.said:
             break
         kept.append(cut)
@@ -120,14 +120,15 @@ def _both_ends(said: tuple[Stretch, ...], room: int) -> tuple[Stretch, ...]:
     """The start joins what was said before, and what is long may say it at its end."""
     if sum(len(one.text) for one in said) <= room:
         return said
-    return _start(said, room - room // 2) + _end(said, room // 2)
+    return _start(said, room - room // 2) + end_of(said, room // 2)
 
 
 def _start(said: Sequence[Stretch], room: int) -> tuple[Stretch, ...]:
     return _within(said, room, lambda one, left: replace(one, text=one.text[: _before(one.text, left)]))
 
 
-def _end(said: Sequence[Stretch], room: int) -> tuple[Stretch, ...]:
+def end_of(said: Sequence[Stretch], room: int) -> tuple[Stretch, ...]:
+    """The last `room` code points of what was said, newlines between stretches aside."""
     return _within(said[::-1], room, _last_of)[::-1]
 
 

@@ -18,7 +18,7 @@ from guards.rewards.manifest import Kind
 
 def token_windows(encoder: TextEncoder, item: ScoreInput, max_windows: int) -> tuple[TokenWindow, ...]:
     """Of the text without its readings, in the order of `encoder.encode`; none of them is padded."""
-    encoded = encoder.encode(ScoreInput(item.prompt, item.response), max_windows)
+    encoded = encoder.encode(replace(item, readings=()), max_windows)
     judged, side = (item.prompt, Side.PROMPT) if item.response is None else (item.response, Side.RESPONSE)
     kind: Kind = "prompt" if item.response is None else "exchange"
     tokens = encoder.tokens(judged.text)
@@ -26,7 +26,7 @@ def token_windows(encoder: TextEncoder, item: ScoreInput, max_windows: int) -> t
     special = TokenSource(Side.SPECIAL, "", 0, 0)
     opening = [special]
     if item.response is not None:
-        context = _sources(encoder.tokens(item.prompt.text), item.prompt, Side.PROMPT)
+        context = _sources(encoder.tokens(item.answered.text), item.answered, Side.PROMPT)
         opening = [special, *context[encoder.context_start(len(context)) :], special]
     found = []
     kept, sentences = encoder.bounds(kind, judged.text, tokens, max_windows)

@@ -248,7 +248,7 @@ def _by_question(rows: Sequence[Row], seed: int) -> list[Row]:
     chooser = _chooser(f"{seed}:by_question")
     safe: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        if isinstance(row, Labelled) and row.response is not None and row.label == 0:
+        if isinstance(row, Labelled) and row.response is not None and row.label == 0 and row.clear:
             safe.setdefault((row.source, row.prompt), []).append(row.response)
     half = {"resp_gptfuzz_train": "unsafe"}  # its questions ask for harm, and its safe replies are refusals
     return [
@@ -263,6 +263,7 @@ def _by_question(rows: Sequence[Row], seed: int) -> list[Row]:
         if isinstance(row, Labelled)
         and row.response is not None
         and row.label == 1
+        and row.clear
         and (row.source, row.prompt) in safe
     ]
 

@@ -4,6 +4,8 @@ Three shapes, told apart by their fields:
   pair      {messages, chosen, rejected}
   response  {messages, response, label}    label 1 = unsafe
   prompt    {prompt | text, label}         label 1 = risky
+A label may lie between 0 and 1: the share of readers who would call the text unsafe. Training takes it as it is; where
+one class is meant, .5 and above is unsafe.
 `source` is optional; without it a row belongs to its file. So are `category` (or `kind`), by which figures are told
 apart, and of a pair `half`: "safe" where an answer should beat a refusal, "unsafe" where the refusal should win.
 Other fields are ignored.
@@ -21,10 +23,15 @@ from typing import Any, TextIO
 
 from guards.errors import InvalidInput
 
+_UNCLEAR = 0.25, 0.75  # shares of readers between which a row is of neither class
+
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One judged text; `response` is None for a prompt. `label` 1 is unsafe, 0 is safe."""
+    """One judged text; `response` is None for a prompt. `label` 1 is unsafe, 0 is safe.
+
+    `prompt` of a response is the conversation before it, as `conversation` joins it.
+    """
 
     prompt: str
     response: str | None
@@ -32,6 +39,17 @@ class Labelled:
     source: str
     category: str = ""
     cluster: str = ""  # the conversation's first turn, as a digest: rows that share it are not independent
+    graded: float | None = None  # the label before it was rounded, where it lay between: P(unsafe) in (0, 1)
+
+    @property
+    def target(self) -> float:
+        """What is learned: P(unsafe) in [0, 1]."""
+        return float(self.label) if self.graded is None else self.graded
+
+    @property
+    def clear(self) -> bool:
+        """Whether readers agree enough for figures: a row on which they do not teaches, and measures nothing."""
+        return self.graded is None or not _UNCLEAR[0] < self.graded < _UNCLEAR[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,31 +118,31 @@ def _row(fields: object, source: str, unlabelled: int | None = None) -> Row:
     category = _category(fields)
     if "chosen" in fields:
         answers = _text(fields, "chosen"), _text(fields, "rejected")
-        prompt = new_turns(fields.get("messages"))
+        prompt = conversation(fields.get("messages"))
         return Pair(prompt, *answers, source, category, _half(fields), _cluster(fields))
     if "response" in fields:
-        prompt, response = new_turns(fields.get("messages")), _text(fields, "response")
-        return Labelled(prompt, response, _label(fields, unlabelled), source, category, _cluster(fields))
+        prompt, response = conversation(fields.get("messages")), _text(fields, "response")
+        label, graded = _label(fields, unlabelled)
+        return Labelled(prompt, response, label, source, category, _cluster(fields), graded)
     if "prompt" in fields or "text" in fields:
         prompt = _text(fields, "prompt" if "prompt" in fields else "text")
-        return Labelled(prompt, None, _label(fields, unlabelled), source, category)
+        label, graded = _label(fields, unlabelled)
+        return Labelled(prompt, None, label, source, category, graded=graded)
     raise _BadRowError('needs "chosen" and "rejected", or "response", or "prompt" or "text"')
 
 
-def new_turns(messages: object) -> str:
-    """The turns since the last assistant message, joined by newlines: what is judged when serving."""
+def conversation(messages: object) -> str:
+    """All turns but the system's, joined by newlines: what a response is judged after when serving."""
     if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
         raise _BadRowError('"messages" must be a non-empty list')
-    new: list[str] = []
+    turns: list[str] = []
     for message in messages:
         if not isinstance(message, dict):
             raise _BadRowError('each of "messages" must be an object with role and content')
         role, content = _text(message, "role"), _text(message, "content")
-        if role == "assistant":
-            new.clear()
-        elif role != "system":
-            new.append(content)
-    return "\n".join(new)
+        if role != "system":
+            turns.append(content)
+    return "\n".join(turns)
 
 
 def _text(fields: dict[str, Any], name: str) -> str:
@@ -134,11 +152,12 @@ def _text(fields: dict[str, Any], name: str) -> str:
     return value
 
 
-def _label(fields: dict[str, Any], unlabelled: int | None) -> int:
+def _label(fields: dict[str, Any], unlabelled: int | None) -> tuple[int, float | None]:
+    """The class, and the label itself where it lies between the two."""
     value = fields.get("label", unlabelled)
-    if value not in (0, 1):
-        raise _BadRowError('"label" must be 0 or 1')
-    return int(value)
+    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise _BadRowError('"label" must be 0, 1 or a number between')
+    return int(value >= 0.5), float(value) if 0 < value < 1 else None
 
 
 def _category(fields: dict[str, Any]) -> str:

@@ -125,7 +125,7 @@ def without(corpus: HeadCorpus, held_out: Collection[str], prompts: Collection[s
     of_pairs = [origin(corpus.pairs[row].source) for row in pair_rows]
     return Examples(
         texts=corpus.labelled_texts[rows],
-        labels=corpus.labels[rows] if rows else np.empty(0, np.int64),
+        targets=np.array([corpus.labelled[row].target for row in rows], dtype=np.float32),
         label_groups=label_groups,
         chosen=corpus.pair_texts[pair_rows, 0],
         rejected=corpus.pair_texts[pair_rows, 1],
@@ -136,11 +136,12 @@ def without(corpus: HeadCorpus, held_out: Collection[str], prompts: Collection[s
 
 
 def balanced_weights(rows: Sequence[Labelled], weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """Half to the safe rows and half to the unsafe; within a class by `group_weights`."""
+    """Half to the safe rows and half to the unsafe; within a class by `group_weights`. Rows that are not clear: 0."""
     labels = np.array([row.label for row in rows], dtype=np.int64)
+    clear = np.array([row.clear for row in rows], dtype=np.bool_)
     result = np.zeros(len(rows))
     for label in (0, 1):
-        members = np.flatnonzero(labels == label)
+        members = np.flatnonzero((labels == label) & clear)
         if len(members) == 0:
             raise InvalidInput("calibration needs safe and unsafe rows among those held out")
         result[members] = 0.5 * group_weights([rows[int(member)].source for member in members], weights)

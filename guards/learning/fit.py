@@ -39,7 +39,7 @@ class Examples:
     """What teaches one head. Rows index texts of `States`."""
 
     texts: Ints  # [n]
-    labels: Ints  # [n], 1 = unsafe
+    targets: Floats32  # [n], P(unsafe): 0 or 1, or between where readers differ
     label_groups: Mapping[tuple[str, int], Sequence[int]]  # (source, label) -> rows
     chosen: Ints  # [m]
     rejected: Ints  # [m]
@@ -235,11 +235,12 @@ class Fit:
             chosen, rejected = rewards[: len(rows)], rewards[len(rows) :]
             margins = torch.from_numpy(examples.margins[rows]).to(self._device).unsqueeze(-1)
             good = chosen - rejected - margins
+            bad = torch.zeros_like(margins)
         else:
-            rewards = self._first_windows(job, examples.texts[rows])
-            signs = torch.from_numpy(1.0 - 2.0 * examples.labels[rows].astype(np.float32)).to(self._device)
-            good = signs.unsqueeze(-1) * rewards
-        loss = (1 - smoothing) * nn.functional.softplus(-good) + smoothing * nn.functional.softplus(good)
+            good = self._first_windows(job, examples.texts[rows])
+            bad = torch.from_numpy(examples.targets[rows]).to(self._device).unsqueeze(-1)
+        bad = smoothing + (1 - 2 * smoothing) * bad
+        loss = (1 - bad) * nn.functional.softplus(-good) + bad * nn.functional.softplus(good)
         usual = self._recipe.training.batch_tokens / 64
         return loss.mean(-1).sum() / usual
 

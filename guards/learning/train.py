@@ -131,6 +131,7 @@ def _rows(head: HeadCorpus, own: HeldOut, epochs: int, recipe: Recipe, tokens: I
             head.name, in_figures(row.source), row.category, row.label, int(tokens[text]), float(reward), float(p), seed
         )
         for row, text, reward, p in zip(head.labelled, head.labelled_texts, rewards, risk, strict=True)
+        if row.clear
     ]
 
 

@@ -33,7 +33,7 @@ from guards.normalize import NORMALIZER_VERSION
 from guards.rewards.manifest import Kind, file_sha256
 from guards.rewards.torch_model import load_encoder, upper_layers
 
-_FORMAT = "5"  # raise when fitting changes, so that old fits are not used
+_FORMAT = "6"  # raise when fitting changes, so that old fits are not used
 _FITS_AT_ONCE = 8  # each holds some 1.5 GB
 
 

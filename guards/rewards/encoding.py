@@ -1,7 +1,7 @@
 """Text to token windows with spans. Nothing is cut silently: `coverage` says what was left out.
 
-A prompt is [CLS] window [SEP]; an exchange is [CLS] prompt-tail [SEP] response-window [SEP] with
-segment 1 from the response on. Every token of the judged text lies in some window, unless
+A prompt is [CLS] window [SEP]; an exchange is [CLS] conversation-tail [SEP] response-window [SEP]
+with segment 1 from the response on. Every token of the judged text lies in some window, unless
 `max_windows` bounds the work; then the windows kept come from both ends of the text. A prompt's sentences
 in them may be windows, too (guards/rewards/sentences.py).
 """
@@ -98,7 +98,7 @@ class TextEncoder:
             texts = (item.prompt, *(reading.text for reading in item.readings))
             first, *others = (self._windowed("prompt", text, (self._cls,), (), max_windows) for text in texts)
             return beside(first, item.readings, others)
-        head = (self._cls, *self._tail(item.prompt), self._sep)
+        head = (self._cls, *self._tail(item.answered), self._sep)
         return self._windowed("exchange", item.response, (), head, max_windows)
 
     def trace(self, item: ScoreInput) -> TracedWindow:

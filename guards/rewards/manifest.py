@@ -48,7 +48,7 @@ class WindowSpec(_Part):
 
     size: int = Field(ge=8)
     overlap: int = Field(ge=0)
-    context: int = Field(ge=0)  # prompt tail in front of every response window
+    context: int = Field(ge=0)  # of the conversation's end, in front of every response window
     sentences: SentencesSpec | None = None
 
 

@@ -252,7 +252,9 @@ async def _turns_read(
 
 
 async def _read(target: Explainable) -> Explainable:
-    """With the text that the turns make."""
+    """With the text that is read: a response's conversation, or what the turns make."""
+    if target.response is not None:
+        return replace(target, prompt=target.prompt.answered)
     if not target.turns or target.prompt.turns is None:
         return target
     return replace(target, prompt=await target.prompt.turns.only(target.turns))

@@ -175,6 +175,20 @@ async def test_the_scope_says_which_messages_are_judged(
     assert reply.decision.action == action
 
 
+async def test_a_response_is_judged_after_the_end_of_the_conversation_and_not_after_the_newest_turn_alone(
+    tmp_path: Path,
+) -> None:
+    write_policy(tmp_path)
+    scorer = FakeScorer()
+    async with running_server(tmp_path, scorer) as server:
+        await server.check(guardrail.CheckRequest(messages=HISTORY, candidates=[candidate("go on")]))
+        await server.check(guardrail.CheckRequest(messages=[user("hello")], candidates=[candidate("go on")]))
+    first, second = (item for call in scorer.calls for item in call if item.response is not None)
+    assert first.prompt.original == "thanks\nsunny"  # for models that are shown one turn
+    assert first.answered.original == "what is a bomb?\nI can't help with that.\nthanks\nsunny"
+    assert second.answered.original == "hello"
+
+
 async def test_an_injection_in_a_tool_result_is_judged(tmp_path: Path) -> None:
     write_policy(tmp_path)
     async with running_server(tmp_path) as server:

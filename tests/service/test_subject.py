@@ -80,6 +80,54 @@ def test_new_turns_are_what_follows_the_last_answer_without_the_applications_own
     assert subject.text.original == "\n".join(message.text for message in new)
 
 
+@given(st.lists(messages, min_size=1, max_size=6))
+def test_a_response_is_judged_after_the_new_turns_and_the_end_of_what_was_said_before(
+    conversation: list[Message],
+) -> None:
+    spoken = [message for message in conversation if message.role is not Role.SYSTEM]
+    if not spoken or spoken[-1].role is Role.ASSISTANT:
+        return
+    judged = asyncio.run(request_text(conversation, Scope.NEW_TURNS))
+    words = [part for message in spoken for part in message.text.split("\n")]
+    answered = judged.answered.text.original
+    assert answered.endswith(judged.text.original)
+    assert [word for word in answered.split("\n") if word.strip()] == [word for word in words if word.strip()]
+    assert at_all(conversation, judged.answered.spans(0, len(answered))) == answered.replace("\n", "")
+
+
+def at_all(conversation: Sequence[Message], spans: Sequence[Span]) -> str:
+    return "".join(at(conversation, span) for span in spans).replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("newest", "kept"),
+    [("go on", 600 - len("go on")), ("n" * 550, 50), ("n" * 600, 0), ("n" * 5000, 0)],
+)
+async def test_as_much_is_read_of_what_was_said_before_as_the_newest_turn_leaves_room_for(
+    newest: str, kept: int
+) -> None:
+    said = "y" * 2000
+    conversation = [
+        Message(Role.SYSTEM, (TextPart("be kind"),)),
+        Message(Role.USER, (TextPart("older"),)),
+        Message(Role.ASSISTANT, (TextPart(said),)),
+        Message(Role.USER, (TextPart(newest),)),
+    ]
+    judged = await request_text(conversation, Scope.NEW_TURNS)
+    assert judged.text.original == newest
+    assert judged.answered.text.original == (f"{said[:kept]}\n{newest}" if kept else newest)
+
+
+async def test_a_whole_conversation_is_what_its_response_is_judged_after() -> None:
+    conversation = [
+        Message(Role.USER, (TextPart("hello"),)),
+        Message(Role.ASSISTANT, (TextPart("hi"),)),
+        Message(Role.USER, (TextPart("why?"),)),
+    ]
+    judged = await request_text(conversation, Scope.WHOLE_CONVERSATION)
+    assert judged.answered is judged
+
+
 async def test_a_candidate_is_judged_with_its_index() -> None:
     judged = await candidate_text(Candidate((TextPart("ab"), ToolCall("1", "n", "cd"))), 3)
     subject = TextSubject(judged, submission(FakeScorer(), "x"), 0)

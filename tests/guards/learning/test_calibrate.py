@@ -124,7 +124,7 @@ def test_a_benign_file_that_will_not_do_is_refused(
 
 def test_labelled_rows_need_labels(model: RewardModel, tmp_path: Path) -> None:
     file = prompts(tmp_path)
-    with pytest.raises(InvalidInput, match='"label" must be 0 or 1'):
+    with pytest.raises(InvalidInput, match='"label" must be 0, 1 or a number between'):
         calibrate_files(model, TASK, file, labelled=file)
 
 

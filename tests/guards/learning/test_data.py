@@ -48,8 +48,8 @@ def test_the_three_shapes_are_told_apart_by_their_fields(tmp_path: Path, name: s
     )
     of_turns = "2cf24dba5fb0a30e"  # of the first user turn, "hello"
     assert read_rows(path) == (
-        Pair("why?", "because", "no", "rows", cluster=of_turns),
-        Labelled("why?", "because", 1, "rows", cluster=of_turns),
+        Pair("hello\nhi\nwhy?", "because", "no", "rows", cluster=of_turns),
+        Labelled("hello\nhi\nwhy?", "because", 1, "rows", cluster=of_turns),
         Labelled("hi", None, 0, "chat"),
         Labelled("hi there", None, 1, "rows"),
     )
@@ -70,6 +70,15 @@ def test_a_rows_category_and_a_pairs_half_are_read_where_they_are_given(tmp_path
     assert [row.half for row in rows if isinstance(row, Pair)] == ["safe", ""]
 
 
+def test_a_label_on_which_readers_differ_is_kept_and_rounded_to_a_class(tmp_path: Path) -> None:
+    labels = [0, 0.1, 0.4, 0.5, 0.8, 1]
+    path = write(tmp_path / "rows.jsonl", *({"messages": TURNS, "response": str(n), "label": n} for n in labels))
+    rows = [row for row in read_rows(path) if isinstance(row, Labelled)]
+    assert [row.label for row in rows] == [0, 0, 0, 1, 1, 1]
+    assert [row.target for row in rows] == labels
+    assert [row.clear for row in rows] == [True, True, False, False, True, True]
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
@@ -77,6 +86,9 @@ def test_a_rows_category_and_a_pairs_half_are_read_where_they_are_given(tmp_path
         ("[1]", "not a JSON object"),
         ({"secret": 1}, "needs"),
         ({"prompt": "secret", "label": 2}, "label"),
+        ({"prompt": "secret", "label": -0.1}, "label"),
+        ({"prompt": "secret", "label": "1"}, "label"),
+        ('{"prompt": "secret", "label": NaN}', "label"),
         ({"prompt": 7, "label": 1}, "prompt"),
         ({"messages": [], "response": "secret", "label": 0}, "messages"),
         ({"messages": ["secret"], "response": "secret", "label": 0}, "messages"),

@@ -269,6 +269,25 @@ def test_pairs_for_the_heads_alone_teach_the_head_and_leave_the_adapter(
     assert kind.heads["helpfulness"].reward > cruel.heads["helpfulness"].reward
 
 
+def test_labels_on_which_readers_differ_teach_a_reward_between_and_measure_nothing(
+    encoder_dir: Path, tmp_path: Path
+) -> None:
+    recipe = changed(write_recipe(tmp_path, encoder_dir), epochs=40)
+    rows = [
+        {"messages": turns(f"try {n}"), "response": f"{word} {n}", "label": label, "source": f"replies_{n % 2}"}
+        for n in range(12)
+        for word, label in (("sing", 0), ("bake", 0.5), ("zap", 1))
+    ]
+    (tmp_path / "responses.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    train_reward(recipe, tmp_path / "out", encoder_dir, tmp_path / "cache", 1, quiet)
+    head = load_reward_model(tmp_path / "out", encoder_dir, "torch")
+    scored = head.score([ScoreInput(normalize("try 3"), normalize(f"{word} 3")) for word in ("sing", "bake", "zap")])
+    kind, between, cruel = (text.heads["response_reward"].reward for text in scored)
+    assert kind > between > cruel
+    scores = held_out_scores(recipe, encoder_dir, tmp_path / "cache", 1, quiet)
+    assert Counter(row.label for row in scores.rows if row.head == "response_reward") == {0: 12, 1: 12}
+
+
 def test_a_head_has_as_many_hidden_units_as_it_asks_for(trained: tuple[Path, Manifest]) -> None:
     tensors = load_file(trained[0] / HEADS_FILE)
     units = {name: tensors[f"{name}.outer"].shape for name in ("request_risk", "response_reward", "helpfulness")}

@@ -26,7 +26,7 @@ def test_it_is_small_enough_to_ship_and_fits_this_builds_normalizer(manifest: Ma
 def test_it_comes_from_the_committed_recipe_and_data(manifest: Manifest) -> None:
     assert manifest.recipe_sha256 == file_sha256(ROOT / "recipes" / "reward.yaml")
     read = {file.path: file.sha256 for file in manifest.training if file.path != "made"}
-    assert len(read) == 14
+    assert len(read) == 17
     for path, digest in read.items():
         assert file_sha256(ROOT / path) == digest
 

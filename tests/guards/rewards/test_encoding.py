@@ -56,6 +56,16 @@ def test_an_exchange_puts_the_prompts_tail_before_every_response_window(
         assert 0 <= window.start <= window.end <= len(answer)
 
 
+@given(before=texts, question=texts, answer=texts)
+def test_a_response_is_read_after_the_conversation_where_there_is_more_of_it_than_the_prompt(
+    encoder: TextEncoder, before: str, question: str, answer: str
+) -> None:
+    said = f"{before}\n{question}"
+    told = ScoreInput(normalize(question), normalize(answer), conversation=normalize(said))
+    windows, same = (encoder.encode(item, 1000).sequences for item in (told, exchange(said, answer)))
+    assert [one.input_ids.tolist() for one in windows] == [one.input_ids.tolist() for one in same]
+
+
 @given(text=texts, limit=st.integers(1, 4))
 def test_bounded_work_is_never_silent(encoder: TextEncoder, text: str, limit: int) -> None:
     whole = encoder.encode(prompt(text), max_windows=1000)

@@ -55,11 +55,13 @@ async def test_a_response_is_explained_by_the_policys_head_for_responses(tmp_pat
     write_policy(tmp_path)
     process = FakeProcess()
     async with running_server(tmp_path, process=process, artefact=tmp_path) as server:
-        request = guardrail.ExplainRequest(messages=[user("why?")], response=candidate("no idea"), method="exact")
+        messages = [user("old"), assistant("fine"), user("why?")]
+        request = guardrail.ExplainRequest(messages=messages, response=candidate("no idea"), method="exact")
         reply = await server.explain(request)
         (work,) = process.asked
         assert isinstance(work, HeadWork)
         assert (work.head, work.response, work.method) == ("response_reward", "no idea", "exact")
+        assert work.prompt == "old\nfine\nwhy?"  # what the response was judged after
         assert reply.explanation.stage == decisions.STAGE_RESPONSE
         assert [token.stage for token in reply.explanation.tokens] == [decisions.STAGE_RESPONSE] * 2
 
