@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guards.base import ScoreInput
 from guards.normalize import NormalizedText, normalize
 from guards.readings.find import readings
 from guards.readings.reading import Reading
-from guards.types import Part, Span, Stage, part_text
+from guards.types import Span, Stage
+from service.stretches import Stretch
 
 if TYPE_CHECKING:
     from service.turns import Turns
 
 _LONG_TEXT = 20_000  # code points from which reading leaves the event loop
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """The text of one part of one message, or what of it begins at its code point `at`."""
-
-    message: int
-    part: int
-    text: str = field(repr=False)
-    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +36,8 @@ class JudgedText:
     """The parts of one side, joined by newlines and normalized, and where each part lies in it.
 
     `readings`: what a request says besides; responses have none. `turns`: what the user says with it over several
-    turns; None where it is one, or nobody asks. `before`: a request with the end of what was said before it, which a
-    response is judged after; None where nothing was.
+    turns; None where it is one, or nobody asks. `conversation`: a request with the end of what was said before it, for
+    responses to be judged after; None where nothing was.
     """
 
     stage: Stage
@@ -54,7 +45,7 @@ class JudgedText:
     pieces: tuple[Piece, ...]
     readings: tuple[Reading, ...] = ()
     turns: Turns | None = None
-    before: JudgedText | None = None
+    conversation: JudgedText | None = None
 
     def spans(self, start: int, end: int) -> tuple[Span, ...]:
         """Where code points [start, end) of `text.original` lie in the caller's messages."""
@@ -73,16 +64,14 @@ class JudgedText:
 
     def after(self, request: JudgedText) -> ScoreInput:
         """As a response to a request."""
-        return ScoreInput(request.text, self.text, conversation=request.before.text if request.before else None)
+        return ScoreInput(
+            request.text, self.text, conversation=request.conversation.text if request.conversation else None
+        )
 
     @property
     def answered(self) -> JudgedText:
         """What a response to this request is judged after."""
-        return self.before or self
-
-
-def stretches(message: int, parts: Sequence[Part]) -> tuple[Stretch, ...]:
-    return tuple(Stretch(message, index, part_text(part)) for index, part in enumerate(parts))
+        return self.conversation or self
 
 
 async def join(stage: Stage, parts: Sequence[Stretch]) -> JudgedText:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -16,9 +16,10 @@ from guards.readings.find import readings
 from guards.readings.reading import Reading
 from guards.types import Candidate, Coverage, Message, Role, Scope, Span, Stage, TextScores
 from service.exchange import ModelScores
-from service.judged_text import JudgedText, Stretch, join, stretches
+from service.judged_text import JudgedText, join
 from service.lineup import Lineup
-from service.turns import Turn, Turns, end_of, text_of, together, turns_of
+from service.stretches import Stretch, end_of, stretches
+from service.turns import Turn, Turns, text_of, together, turns_of
 
 MOST_ANSWERED = 600  # code points of a conversation that a response is judged after: its last 64 tokens are read
 
@@ -177,8 +178,8 @@ async def request_text(messages: Sequence[Message], scope: Scope, policy: Policy
     """
     chosen = range(len(messages)) if scope is Scope.WHOLE_CONVERSATION else _new_turns(messages)
     parts = _parts(messages, chosen)
-    before = await _with_earlier(messages, chosen[0], parts) if scope is Scope.NEW_TURNS else None
-    text = replace(await join(Stage.REQUEST, parts), before=before)
+    conversation = await _with_earlier(messages, chosen[0], parts) if scope is Scope.NEW_TURNS else None
+    text = replace(await join(Stage.REQUEST, parts), conversation=conversation)
     if policy is None or not policy.reads_turns:
         return text
     return replace(text, turns=await turns_of(messages, scope, policy.safe_messages.values()))
@@ -195,10 +196,17 @@ async def earlier_text(messages: Sequence[Message], scope: Scope) -> JudgedText 
 
 async def _with_earlier(messages: Sequence[Message], first: int, new: Sequence[Stretch]) -> JudgedText | None:
     """New turns, from message `first` on, with the end of what was said before, where they are short."""
-    said = (index for index in range(first) if messages[index].role is not Role.SYSTEM)
-    told = [one for one in _parts(messages, said) if one.text.strip()]
-    earlier = end_of(told, MOST_ANSWERED - sum(len(one.text) for one in new))
-    return await join(Stage.RESPONSE, (*earlier, *new)) if earlier else None
+    earlier = end_of(_said_before(messages, first), MOST_ANSWERED - sum(len(one.text) for one in new))
+    return (
+        await join(Stage.RESPONSE, (*earlier, *new)) if earlier else None
+    )  # as no request: nobody reads it for itself
+
+
+def _said_before(messages: Sequence[Message], first: int) -> Iterator[Stretch]:
+    """Newest first, so that a long history costs no more than what is read of it."""
+    for index in range(first - 1, -1, -1):
+        if messages[index].role is not Role.SYSTEM:
+            yield from (one for one in reversed(stretches(index, messages[index].parts)) if one.text.strip())
 
 
 async def candidate_text(candidate: Candidate, index: int) -> JudgedText:

@@ -7,19 +7,19 @@ conversation is judged, everything that the user said is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from guards.refusals import is_refusal
 from guards.types import Message, Role, Scope, Stage
-from service.judged_text import JudgedText, Stretch, join, stretches
+from service.judged_text import JudgedText, join
+from service.stretches import Stretch, both_ends, end_of, stretches
 
 MOST_CHARACTERS = 400  # code points of turns read together, the newlines between them aside: some 100 tokens of English
 MOST_TURNS = 16  # of them, the newest among them
 _FOR_EARLIER = MOST_CHARACTERS // 2  # that a long newest turn leaves
 _OPENING = 1000  # code points of an answer or a safe message that are compared
-_WORD = 32  # code points within which a cut looks for the end of a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,53 +107,11 @@ def _last(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     room = max(MOST_CHARACTERS - len(newest), _FOR_EARLIER)
     kept: list[Turn] = []
     for turn in reversed(earlier):
-        cut = replace(turn, said=end_of(turn.said, room))
+        cut = replace(turn, said=end_of(reversed(turn.said), room))
         if not cut.said:
             break
         kept.append(cut)
         room -= len(cut)
     used = sum(map(len, kept))
-    return (*reversed(kept), replace(newest, said=_both_ends(newest.said, MOST_CHARACTERS - used)))
-
-
-def _both_ends(said: tuple[Stretch, ...], room: int) -> tuple[Stretch, ...]:
-    """The start joins what was said before, and what is long may say it at its end."""
-    if sum(len(one.text) for one in said) <= room:
-        return said
-    return _start(said, room - room // 2) + end_of(said, room // 2)
-
-
-def _start(said: Sequence[Stretch], room: int) -> tuple[Stretch, ...]:
-    return _within(said, room, lambda one, left: replace(one, text=one.text[: _before(one.text, left)]))
-
-
-def end_of(said: Sequence[Stretch], room: int) -> tuple[Stretch, ...]:
-    """The last `room` code points of what was said, newlines between stretches aside."""
-    return _within(said[::-1], room, _last_of)[::-1]
-
-
-def _within(said: Sequence[Stretch], room: int, cut: Callable[[Stretch, int], Stretch]) -> tuple[Stretch, ...]:
-    kept = []
-    for one in said:
-        if len(one.text) > room:
-            one = cut(one, room)
-        if not one.text:
-            break
-        kept.append(one)
-        room -= len(one.text)
-    return tuple(kept)
-
-
-def _last_of(one: Stretch, room: int) -> Stretch:
-    start = len(one.text) - _before(one.text[::-1], room)
-    return replace(one, text=one.text[start:], at=one.at + start)
-
-
-def _before(text: str, room: int) -> int:
-    """Where to cut so that at most `room` code points are left, and no word is cut in two that is not a long one."""
-    if room <= 0 or text[room].isspace():
-        return max(room, 0)
-    for at in range(room, max(room - _WORD, 0), -1):
-        if text[at - 1].isspace():
-            return at
-    return room
+    # the newest begins where earlier ones end, and what is long may say it at its end
+    return (*reversed(kept), replace(newest, said=both_ends(newest.said, MOST_CHARACTERS - used)))
