@@ -197,9 +197,8 @@ async def earlier_text(messages: Sequence[Message], scope: Scope) -> JudgedText 
 async def _with_earlier(messages: Sequence[Message], first: int, new: Sequence[Stretch]) -> JudgedText | None:
     """New turns, from message `first` on, with the end of what was said before, where they are short."""
     earlier = end_of(_said_before(messages, first), MOST_ANSWERED - sum(len(one.text) for one in new))
-    return (
-        await join(Stage.RESPONSE, (*earlier, *new)) if earlier else None
-    )  # as no request: nobody reads it for itself
+    # not as a request: nobody judges it by itself, so it needs no readings
+    return await join(Stage.RESPONSE, (*earlier, *new)) if earlier else None
 
 
 def _said_before(messages: Sequence[Message], first: int) -> Iterator[Stretch]:
