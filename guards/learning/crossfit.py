@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from guards.learning.calibration import fit_platt, risks
 from guards.learning.examples import HeadCorpus, balanced_weights, group_weights
-from guards.learning.fit import Floats32
 from guards.learning.metrics import Floats
+from guards.learning.network import Floats32
 from guards.learning.recipe import Recipe
 from guards.learning.states import Ints
 from guards.learning.workshop import Task, Workshop, members
@@ -59,9 +59,10 @@ def cross_fitted(workshop: Workshop, seed: int) -> dict[str, HeldOut]:
 
 def best_epochs(workshop: Workshop, held_out: Mapping[str, HeldOut]) -> int:
     """After how many epochs the training loss of held-out rows, summed over heads, is smallest."""
-    losses = np.sum([_losses(head, held_out[head.name], workshop.recipe) for head in workshop.heads], axis=0)
-    before = workshop.recipe.training.first_epoch - 1
-    return int(np.argmin(losses[before:])) + 1 + before
+    before = workshop.recipe.training.first_epoch - 1  # these were not scored
+    late = {name: HeldOut(own.labelled[before:], own.pairs[before:], own.fold_of) for name, own in held_out.items()}
+    losses = np.sum([_losses(head, late[head.name], workshop.recipe) for head in workshop.heads], axis=0)
+    return int(np.argmin(losses)) + 1 + before
 
 
 def calibrate(head: HeadCorpus, held_out: HeldOut, epochs: int, recipe: Recipe) -> tuple[Calibration, Floats]:

@@ -132,6 +132,7 @@ def without(corpus: HeadCorpus, held_out: Collection[str], prompts: Collection[s
         margins=np.array([training.margins.get(source, 0.0) for source in of_pairs], dtype=np.float32),
         heads_only=np.array([source in training.heads_only for source in of_pairs], dtype=np.bool_),
         pair_groups=pair_groups,
+        anchors=corpus.anchors,
     )
 
 

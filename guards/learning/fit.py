@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,19 +18,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from guards.learning.network import Floats32, UpperNetwork, pooled_features, read_windows, worst_rewards
 from guards.learning.recipe import HeadRecipe, Recipe
 from guards.learning.sampling import Draw, batches
 from guards.learning.standardised import StandardisedHead
 from guards.learning.states import Ints, States
 from guards.rewards.adapter import adapter_tensors, attach
 from guards.rewards.manifest import Kind
-from guards.rewards.pooling import Pooled, pool_sides
-from guards.rewards.torch_model import feature_width, head_features, head_rewards, through
-
-Floats32 = NDArray[np.float32]
+from guards.rewards.pooling import Pooled
+from guards.rewards.torch_model import feature_width, head_features
 
 _LARGEST_GRADIENT = 1.0
-_EVALUATION_TOKENS = 8192
 _MEASURED = 2000  # texts by which a head's features are standardised
 
 
@@ -46,35 +44,21 @@ class Examples:
     margins: Floats32  # [m], in reward
     heads_only: NDArray[np.bool_]  # [m], whether a pair teaches the head and not the adapter
     pair_groups: Mapping[tuple[str, int], Sequence[int]]  # (source, number of its half) -> rows
+    anchors: Ints  # texts of the fixed set, which teach nothing
 
 
-class AdaptedNetwork(nn.Module):
-    """The encoder's upper layers with an adapter, and the heads on their pooled states."""
+class AdaptedNetwork(UpperNetwork):
+    """The upper layers with an adapter beside every linear map, and heads that learn from standardised features."""
 
     def __init__(self, layers: nn.ModuleList, recipe: Recipe, width: int) -> None:
-        super().__init__()
-        self.layers = copy.deepcopy(layers)
-        attach(self.layers, recipe.adapter)
-        self._pooling = recipe.pooling
-        # states after layer n of the encoder have number n; the first that is kept comes in as input
-        self._below = recipe.adapter.first_layer
-        self.drop_in, self.drop = (nn.Dropout(recipe.training.dropout * share) for share in (0.5, 1.0))
-        pooled = width * len(recipe.pooling.layers) * len(recipe.pooling.kinds)
-        self.kinds = {name: head.input for name, head in recipe.heads.items()}
-        training = recipe.training
-        self.heads = nn.ModuleDict(
-            {
-                name: StandardisedHead(feature_width(pooled, kind), recipe.heads[name].hidden, training.members)
-                for name, kind in self.kinds.items()
-            }
-        )
-
-    def forward(self, hidden: Tensor, mask: Tensor, segments: Tensor) -> Pooled:
-        """Lower states [B, T, D] -> pooled vectors."""
-        with torch.autocast(hidden.device.type, dtype=torch.bfloat16):
-            states = [hidden, *through(self.layers, hidden, mask)]
-        kept = [states[layer - self._below].float() for layer in self._pooling.layers]
-        return pool_sides(kept, self._pooling, mask, segments)
+        own = copy.deepcopy(layers)
+        attach(own, recipe.adapter)
+        pooled = pooled_features(recipe, width)
+        heads = {
+            name: StandardisedHead(feature_width(pooled, head.input), head.hidden, recipe.training.members)
+            for name, head in recipe.heads.items()
+        }
+        super().__init__(own, nn.ModuleDict(heads), recipe)
 
     def measure(self, head: str, pooled: Pooled) -> None:
         """What texts' features have in common, for the head to start from."""
@@ -89,10 +73,6 @@ class AdaptedNetwork(nn.Module):
             for part, tensor in head.kept().items()  # type: ignore[operator]
         }
         return {**heads, **adapter_tensors(self.layers)}
-
-    def rewards(self, head: str, pooled: Pooled) -> Tensor:
-        """Members' rewards [B, members] of one head."""
-        return head_rewards(self.heads[head], pooled, self.kinds[head], self.drop_in, self.drop)
 
 
 @dataclass(frozen=True)
@@ -165,18 +145,9 @@ class Fit:
         return Fitted(watched, tensors)
 
     def score(self, head: str, texts: Ints) -> Floats32:
-        """Members' rewards [n, members] of texts: of each text the worst window's or sentence's, as in serving."""
+        """Members' rewards [n, members] of texts, as in serving."""
         self.network.eval()
-        states = self._states[self.network.kinds[head]]
-        windows = states.windows_of(np.unique(texts))
-        scored = np.zeros((int(windows.max(initial=-1)) + 1, self._recipe.training.members), np.float32)
-        by_length = windows[np.argsort(states.length[windows], kind="stable")]
-        with torch.inference_mode():
-            for rows in _chunks(by_length, states.length, _EVALUATION_TOKENS):
-                pooled = self.network(*states.batch(rows, self._device))
-                scored[rows] = self.network.rewards(head, pooled).float().cpu().numpy()
-        worst = [at + scored[at : at + count].mean(-1).argmin() for at, count in _runs(states, texts)]
-        return scored[np.array(worst, dtype=np.int64)]
+        return worst_rewards(self.network, self._states[self.network.kinds[head]], head, texts, self._device)
 
     def _measure(self, head: str, examples: Examples, seed: int) -> None:
         """On the network as it is before it learns."""
@@ -185,12 +156,8 @@ class Fit:
         chosen = sorted(random.Random(f"{seed}:{head}").sample(texts.tolist(), min(_MEASURED, len(texts))))  # noqa: S311
         states = self._states[self.network.kinds[head]]
         windows = states.first[np.array(chosen, dtype=np.int64)]
-        by_length = windows[np.argsort(states.length[windows], kind="stable")]
         with torch.no_grad():  # tensors of inference mode cannot be learned with
-            sides = [
-                self.network(*states.batch(rows, self._device))
-                for rows in _chunks(by_length, states.length, _EVALUATION_TOKENS)
-            ]
+            sides = [pooled for _, pooled in read_windows(self.network, states, windows, self._device)]
             prompt, response = (torch.cat([getattr(side, name) for side in sides]) for name in ("prompt", "response"))
             self.network.measure(head, Pooled(prompt, response))
 
@@ -280,20 +247,3 @@ def _without_gradient(pooled: Pooled, rows: Tensor) -> Pooled:
 
     parts = None if pooled.parts is None else cut(pooled.parts)
     return Pooled(cut(pooled.prompt), cut(pooled.response), parts, pooled.present)
-
-
-def _runs(states: States, texts: Ints) -> Iterator[tuple[int, int]]:
-    """Of each text its first window and their number."""
-    return zip(states.first[texts].tolist(), states.count[texts].tolist(), strict=True)
-
-
-def _chunks(windows: Ints, length: Ints, tokens: int) -> list[Ints]:
-    """Windows, which are sorted by length, in batches of at most `tokens` padded tokens."""
-    result, at = [], 0
-    while at < len(windows):
-        end = at + 1
-        while end < len(windows) and (end - at + 1) * length[windows[end]] <= tokens:
-            end += 1
-        result.append(windows[at:end])
-        at = end
-    return result

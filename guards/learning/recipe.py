@@ -94,6 +94,16 @@ class Shares(_Part):
     unsafe: float = Field(default=1, gt=0)  # refusal pairs where the refusal should
 
 
+class LinearTerm(_Part):
+    """A linear map beside a head's network, learned from few sources (guards/learning/linear_term.py)."""
+
+    sources: tuple[str, ...] = Field(min_length=1)  # whose labels and pairs teach it, all parts of them
+    share: float = Field(gt=0, lt=1)  # of the deviation of rewards on the anchor, the network's and its own added up
+    ridge: float = Field(default=3.0, gt=0)
+    pairs: float = Field(default=1.0, ge=0)  # what a pair counts for; a label counts for 1
+    others: float = Field(default=1.0, ge=0)  # what its square output on a row or pair of other sources counts for
+
+
 class HeadRecipe(_Part):
     """One head: which rows teach it. `labels` and `pairs` are examples seen in an epoch, whatever the files hold."""
 
@@ -104,6 +114,7 @@ class HeadRecipe(_Part):
     shares: Shares = Shares()
     pair_sources: tuple[str, ...] = ()  # whose pairs, all parts of them; a source may teach several heads
     hidden: int = Field(default=32, ge=1)  # units of each member
+    linear: LinearTerm | None = None
 
     @model_validator(mode="after")
     def _learns_something(self) -> HeadRecipe:
@@ -113,6 +124,8 @@ class HeadRecipe(_Part):
             raise ValueError("pairs and pair_sources go together")
         if self.pairs and self.input == "prompt":
             raise ValueError("pairs are of responses; a head with input prompt cannot have them")
+        if self.linear and not (self.labels and self.pairs):
+            raise ValueError("linear needs a head with labels and pairs")
         return self
 
 
@@ -164,6 +177,12 @@ class Recipe(_Part):
             raise ValueError("pooling.layers must not lie below adapter.first_layer: those states are not kept")
         if self.pooling.token_types:
             raise ValueError("pooling.token_types is not supported in training")
+        return self
+
+    @model_validator(mode="after")
+    def _linear_terms_have_their_layer(self) -> Recipe:
+        if self.adapter.first_layer not in self.pooling.layers and any(head.linear for head in self.heads.values()):
+            raise ValueError("linear reads the states below the adapter: pooling.layers needs adapter.first_layer")
         return self
 
     @model_validator(mode="after")

@@ -14,8 +14,8 @@ from torch import Tensor
 from guards.learning.crossfit import HeldOut, anchored, best_epochs, calibrate, cross_fitted, fold_tasks
 from guards.learning.examples import HeadCorpus
 from guards.learning.figures import head_figures
-from guards.learning.fit import Floats32
 from guards.learning.heldout import HeldOutScores, ScoredPair, ScoredRow
+from guards.learning.network import Floats32
 from guards.learning.recipe import Recipe, in_figures
 from guards.learning.states import Ints, Progress
 from guards.learning.suite import measure_suite

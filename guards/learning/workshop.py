@@ -8,6 +8,7 @@ after the other on both, and the bytes do not depend on how many cores there are
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,9 @@ from guards.errors import InvalidInput, ModelError
 from guards.learning.corpus import Corpus, load_corpus
 from guards.learning.data import Labelled, read_rows
 from guards.learning.examples import HeadCorpus, head_corpora, prompts_of, without
-from guards.learning.fit import Fit, Fitted, Floats32
+from guards.learning.fit import Fit, Fitted
+from guards.learning.linear_term import with_terms
+from guards.learning.network import Floats32, folded_network
 from guards.learning.recipe import Fold, Recipe, load_recipe
 from guards.learning.states import Ints, Progress, StateCache, States
 from guards.normalize import NORMALIZER_VERSION
@@ -34,6 +37,7 @@ from guards.rewards.manifest import Kind, file_sha256
 from guards.rewards.torch_model import load_encoder, upper_layers
 
 _FORMAT = "6"  # raise when fitting changes, so that old fits are not used
+_TERMS_FORMAT = "1"  # of what is done with a fit
 _FITS_AT_ONCE = 8  # each holds some 1.5 GB
 
 
@@ -70,9 +74,22 @@ class Workshop:
         return self.place.recipe.parent / self.recipe.anchor
 
     def file(self, task: Task) -> Path:
+        """Where what comes of a task is kept: its fit, with the linear terms that the recipe asks for."""
+        terms = {name: head.linear.model_dump() for name, head in self.recipe.heads.items() if head.linear}
+        return self._named(task, _TERMS_FORMAT, json.dumps(terms, sort_keys=True)) if terms else self._fit_file(task)
+
+    def _fit_file(self, task: Task) -> Path:
+        return self._named(task)
+
+    def _named(self, task: Task, *more: str) -> Path:
+        """By all that a fit depends on: not by what the recipe is called, nor by what is done with it afterwards."""
         fold = "" if task.fold is None else self.recipe.folds[task.fold].name
-        parts = [_FORMAT, torch.__version__, self.device.type, NORMALIZER_VERSION, self.recipe_sha256, fold]
-        parts += [str(task.seed), file_sha256(self.anchor), *(file.sha256 for file in self.corpus.files)]
+        parts = [_FORMAT, torch.__version__, self.device.type, NORMALIZER_VERSION]
+        recipe = self.recipe.model_dump_json(
+            exclude={"name": True, "version": True, "heads": {"__all__": {"threshold": True, "linear": True}}}
+        )
+        parts += [recipe, fold, str(task.seed), file_sha256(self.anchor)]
+        parts += [*(file.sha256 for file in self.corpus.files), *more]
         name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
         return self.place.cache_dir / "fits" / f"{name}.safetensors"
 
@@ -94,8 +111,15 @@ class Workshop:
         examples = {head.name: without(head, held_out, prompts, self.recipe.training) for head in self.heads}
         layers = upper_layers(self.encoder, self.recipe.adapter.first_layer)
         width = int(self.encoder.config.hidden_size)
-        fit = Fit(self.states, layers, width, self.recipe, examples, task.seed, self.device)
-        _save(fit.run(self.watched(task), step), self.file(task))
+        watch, file = self.watched(task), self._fit_file(task)
+        if not file.exists():
+            fit = Fit(self.states, layers, width, self.recipe, examples, task.seed, self.device)
+            _save(fit.run(watch, step), file)
+        if file != self.file(task):
+            network_of = partial(folded_network, layers, self.recipe, width)
+            fitted = _load(file, self.recipe.training.epochs)
+            fitted = with_terms(fitted, self.recipe, network_of, self.states, examples, watch, self.device)
+            _save(fitted, self.file(task))
 
     def result(self, task: Task) -> Fitted:
         """What a finished task left on disk."""
