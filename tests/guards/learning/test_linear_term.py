@@ -144,7 +144,10 @@ def test_a_fit_is_used_again_under_another_term_version_or_threshold(encoder_dir
     tensors_of(write_taste(tmp_path / "plain", encoder_dir, None), encoder_dir, cache)
     fits = {path: path.stat().st_mtime_ns for path in (cache / "fits").iterdir()}
     assert len(fits) == 3
-    tensors_of(write_taste(tmp_path / "renamed", encoder_dir, None, version="2"), encoder_dir, cache)
+    renamed = write_taste(tmp_path / "renamed", encoder_dir, None, version="2")
+    renamed.write_text(renamed.read_text().replace("hidden: 8", "hidden: 8\n    threshold: 0.9"))
+    assert load_recipe(renamed)[0].heads[HEAD].threshold == 0.9
+    tensors_of(renamed, encoder_dir, cache)
     assert {path: path.stat().st_mtime_ns for path in (cache / "fits").iterdir()} == fits
     tensors_of(write_taste(tmp_path / "term", encoder_dir, TASTE), encoder_dir, cache)
     assert {path: path.stat().st_mtime_ns for path in fits} == fits
